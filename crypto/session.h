@@ -1,0 +1,122 @@
+/* SPDX-License-Identifier: GPL-3.0-or-later */
+/* session - one DTLS 1.3 association without I/O: datagrams in, datagrams and packets out.
+ *
+ * Life: dialled, or handed out by a listener once its cookie came back → session_feed and
+ * session_tick until SESSION_UP → session_seal and session_open → session_close, session_free.
+ * Nobody gets a session that is up before the peer's chain, its one SPIFFE name and the name that
+ * was dialled are verified and admitted.
+ *
+ * Owned by one thread at a time (handshake thread, then a worker); hand it over whole. What leaves
+ * goes to the emit function, which the present owner sets. Time is CLOCK_MONOTONIC nanoseconds.
+ */
+#pragma once
+#include "crypto/wolf.h"
+
+#define SESSION_CID_LEN 4         /* the first byte names the worker, 24 random bits follow */
+#define SESSION_MTU_HANDSHAKE 1200 /* datagrams of a handshake; safe on any underlay path */
+#define SESSION_OVERHEAD 32       /* what session_seal adds at most */
+#define SESSION_PLAIN_MAX 16384
+#define SESSION_DATAGRAM_MAX 2048 /* of a handshake */
+#define SESSION_DEADLINE (15 * 1000000000LL) /* of a handshake, from first to last */
+#define SESSION_RECORDS_SOFT (1ULL << 23)    /* rekey by a fresh handshake */
+#define SESSION_RECORDS_HARD 23726566ULL     /* 2^24.5, RFC 9147 section 4.5.3 */
+
+enum session_state {
+	SESSION_HANDSHAKE, /* feed and tick it; nothing may be sealed or opened */
+	SESSION_UP,        /* the handshake is done, the peer is who it should be */
+	SESSION_CLOSED,    /* the peer said goodbye */
+	SESSION_FAILED,    /* see session_why */
+};
+
+struct session;
+
+/* Datagrams that the session wants to send now; borrowed bytes. */
+typedef void session_emit_fn(void *arg, const uint8_t *datagram, size_t len);
+
+struct session_dial {
+	const char *expect;            /* name of the node, never NULL */
+	uint8_t cid[SESSION_CID_LEN];  /* what the peer puts into records for us */
+	session_emit_fn *emit;
+	void *emit_arg;
+};
+
+/* Client. Emits the first ClientHello. 0, -ENOMEM. */
+int session_dial(struct session **out, struct wolf *w, const struct session_dial *d, int64_t now);
+void session_free(struct session *s); /* takes NULL; zeroes; emits nothing */
+
+void session_set_emit(struct session *s, session_emit_fn *emit, void *arg);
+
+/* One datagram of the handshake, whole and untouched. Returns the state after it. A datagram that
+ * is noise changes nothing.
+ */
+enum session_state session_feed(struct session *s, const uint8_t *datagram, size_t len,
+				int64_t now);
+/* To be called at or after session_deadline: retransmits, or gives up. */
+enum session_state session_tick(struct session *s, int64_t now);
+/* When session_tick wants to be called; INT64_MAX: never. Valid before and after the handshake
+ * (acknowledgements of post-handshake messages).
+ */
+int64_t session_deadline(const struct session *s);
+
+enum session_state session_state(const struct session *s);
+/* Why it failed or closed, one line for people: "the peer's certificate was refused: expired".
+ * "" while it is well. Lives as long as s.
+ */
+const char *session_why(const struct session *s);
+/* CERT_OK, or why we refused the peer's certificate. */
+enum cert_refusal session_refusal(const struct session *s);
+/* The TLS alert the peer sent, -1 if none (RFC 8446 section 6). */
+int session_peer_alert(const struct session *s);
+/* -- once SESSION_UP -- */
+const struct cert_info *session_peer(const struct session *s);
+const char *session_kex(const struct session *s);    /* "X25519MLKEM768" */
+const char *session_cipher(const struct session *s); /* "TLS13-AES128-GCM-SHA256" */
+bool session_is_client(const struct session *s);
+const uint8_t *session_cid(const struct session *s); /* ours, SESSION_CID_LEN bytes */
+uint64_t session_sealed(const struct session *s);    /* records sealed so far */
+
+/* Seals one record of plain into out (of max >= len + SESSION_OVERHEAD bytes): one datagram.
+ * Returns its length; -EKEYEXPIRED past SESSION_RECORDS_HARD, -EMSGSIZE, -EPIPE not up.
+ */
+ssize_t session_seal(struct session *s, const uint8_t *plain, size_t len, uint8_t *out, size_t max);
+
+/* Opens one datagram. Returns the length of the plaintext in out (of max bytes), 0 if it held no
+ * application data (an ACK, a repeated flight: answered by emit), -EBADMSG forged or damaged,
+ * -EALREADY replayed or too old, -EPIPE the session closed or failed by it.
+ */
+ssize_t session_open(struct session *s, const uint8_t *datagram, size_t len, uint8_t *out,
+		     size_t max, int64_t now);
+
+/* Emits close_notify. */
+void session_close(struct session *s);
+
+/* -- the listener: what a stranger meets ----------------------------------------------------- */
+
+struct session_listener;
+
+/* Stateless until a cookie comes back (RFC 9147 section 5.1). w is kept by reference. */
+int session_listener_new(struct session_listener **out, struct wolf *w);
+void session_listener_free(struct session_listener *l);
+
+struct session_accept {
+	const void *address;           /* the source, as bytes: the cookie is bound to it */
+	size_t address_len;            /* at most 32 */
+	uint8_t cid[SESSION_CID_LEN];  /* for the session, if it becomes one */
+	session_emit_fn *emit;
+	void *emit_arg;
+};
+
+/* One datagram from an address with no half-open session. 0: answered or ignored, nothing kept.
+ * 1: *out is a new half-open session of the caller. -ENOMEM.
+ */
+int session_listener_feed(struct session_listener *l, const struct session_accept *a,
+			  const uint8_t *datagram, size_t len, int64_t now, struct session **out);
+
+/* -- reading headers without keys -------------------------------------------------------------- */
+
+/* The CID of a DTLS 1.3 record with a unified header (RFC 9147 section 4), or NULL if the datagram
+ * does not begin with one that carries a CID of ours. Pure.
+ */
+const uint8_t *session_datagram_cid(const uint8_t *datagram, size_t len);
+/* Does it begin with a plaintext handshake record or a unified header of a handshake epoch? */
+bool session_datagram_handshake(const uint8_t *datagram, size_t len);

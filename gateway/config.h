@@ -1,0 +1,78 @@
+/* SPDX-License-Identifier: GPL-3.0-or-later */
+/* config - the config file and its faults.
+ *
+ * YAML read by libyaml's events, which carry line and column. Unknown keys, duplicate keys, wrong
+ * types and values out of range are faults; reading goes on, so that one run names them all. All
+ * keys have defaults, and a missing file is an empty one. Pure but for reading the file.
+ */
+#pragma once
+#include "crypto/cert.h"
+#include "gateway/log.h"
+#include "tun/ip.h"
+
+#define CONFIG_BYTES_MAX (1 << 20)
+#define CONFIG_ADVERTISE_MAX 8
+#define CONFIG_PREFIXES_MAX 16     /* ours, and of one static peer */
+#define CONFIG_PEERS_MAX 10000
+#define CONFIG_INTERFACES_MAX 64
+#define CONFIG_OVERLAY_MAX 2       /* one of each family */
+#define CONFIG_HOST_MAX 253
+#define CONFIG_FAULTS_MAX 50       /* then "and more" */
+#define CONFIG_PORT 4747
+#define CONFIG_DEVICE "ginnel0"
+
+/* ADDR or NAME, with or without :PORT; the port is filled in. */
+struct config_endpoint {
+	char host[CONFIG_HOST_MAX + 1];
+	bool is_addr;
+	struct endpoint at; /* addr is set if is_addr; port always */
+};
+
+struct config_peer {
+	char name[CERT_NAME_MAX + 1];
+	unsigned nendpoints, nprefixes;
+	struct config_endpoint endpoints[CONFIG_ADVERTISE_MAX];
+	struct prefix prefixes[CONFIG_PREFIXES_MAX];
+};
+
+struct config {
+	char path[4096];                  /* of the file, for messages; "" if there was none */
+	char dir[4096];                   /* folder of the file: identity paths are relative to it */
+	char name[CERT_NAME_MAX + 1];     /* "" : not set */
+	unsigned nadvertise;
+	struct config_endpoint advertise[CONFIG_ADVERTISE_MAX];
+	uint16_t port;
+	bool port_set;
+	unsigned noverlay;
+	struct prefix overlay[CONFIG_OVERLAY_MAX];
+	char device[16];
+	bool identity;                    /* the three files below are set, as absolute paths */
+	char cert[4096], key[4096], ca[4096];
+	unsigned nprefixes;
+	struct prefix prefixes[CONFIG_PREFIXES_MAX];
+	unsigned npeers;
+	struct config_peer *peers;        /* owned */
+	unsigned ninterfaces;
+	char interfaces[CONFIG_INTERFACES_MAX][16];
+	struct cert_labels labels;
+	struct endpoint metrics;          /* family 0: off */
+	enum log_level log_level;
+	bool log_json;
+	char proxy[256];                  /* "" : none */
+};
+
+struct config_faults {
+	unsigned n;                       /* may be more than are kept */
+	char text[CONFIG_FAULTS_MAX][512]; /* "ginnel.yaml:3:7: port: …" */
+};
+
+/* Parses text as if it stood in path. 0, or -EINVAL with faults. out is cleared first; give it to
+ * config_clear in any case.
+ */
+int config_parse(struct config *out, struct config_faults *faults, const char *path,
+		 const char *text, size_t len);
+/* Reads the file. must: a missing file is a fault, else an empty config. */
+int config_load(struct config *out, struct config_faults *faults, const char *path, bool must);
+void config_clear(struct config *c);
+/* With static peers and own PKI there is no cluster and no manager. */
+bool config_is_static(const struct config *c);

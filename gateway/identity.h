@@ -1,0 +1,33 @@
+/* SPDX-License-Identifier: GPL-3.0-or-later */
+/* identity - own certificate chain, key and trust, read and checked before anything is served.
+ *
+ * In a cluster: BASE.key, BASE.pem (leaf first, root last) and ca.pem in the process's own folder
+ * (BASE is "node" for the engine, "manager" for the manager). With one's own PKI: the three files
+ * of the config's identity. Key files that group or others can read are refused. Errors are made
+ * for people, in why: "node.key: group or others can read it; chmod 600 it".
+ */
+#pragma once
+#include "crypto/cert.h"
+
+struct identity {
+	struct cert_trust *trust;
+	struct cert_key *key;
+	uint8_t der[CERT_CHAIN_MAX * CERT_DER_MAX];
+	struct cert_chain chain; /* into der */
+	struct cert_info info;   /* of the leaf */
+};
+
+/* 0; -ENOENT a file is missing; -EPERM too open; -EBADMSG malformed, swapped or truncated; -EINVAL
+ * key and certificate do not belong together, or the chain does not end in the trust; -EKEYEXPIRED.
+ */
+int identity_load_dir(struct identity *out, int dir, const char *base, time_t wall, char *why,
+		      size_t max);
+int identity_load_files(struct identity *out, const char *cert, const char *key, const char *ca,
+			time_t wall, char *why, size_t max);
+void identity_clear(struct identity *i);
+
+/* Writes BASE.key, BASE.pem, ca.pem into dir, the certificate last, so that an identity is whole or
+ * not there. trust_pem: the roots.
+ */
+int identity_save_dir(int dir, const char *base, const struct cert_key *key,
+		      const struct cert_chain *chain, const char *trust_pem, size_t trust_len);

@@ -1,0 +1,28 @@
+/* SPDX-License-Identifier: GPL-3.0-or-later */
+/* parent - opens, hands over, checks, watches: the one process with a privilege.
+ *
+ * Puts up the guard, makes folders and sockets, starts the others (fork and exec of this binary
+ * with a hidden role argument), restarts what dies and says so, keeps the guard standing. Parses
+ * nothing from the network. Its admin socket (root alone): {"cmd":"down"|"ping"} → {…}.
+ */
+#pragma once
+#include "gateway/config.h"
+#include "gateway/node.h"
+
+struct parent_params {
+	const struct config *config;
+	const struct node *node;
+	const char *config_path, *state_path, *run_path; /* passed on to the children */
+	int state_dir;
+	int run_dir;
+	unsigned workers;
+};
+
+/* Until SIGTERM, SIGINT or `down`: the exit code. */
+int parent_run(const struct parent_params *p);
+
+/* The folders: made, or taken if root owns them; modes mended to 0700 (state) and 0750 root:ginnel
+ * (run). 0 with *fd, or -errno with a line in why.
+ */
+int parent_open_state(int *fd, const char *path, char *why, size_t max);
+int parent_open_run(int *fd, const char *path, char *why, size_t max);

@@ -1,0 +1,31 @@
+/* SPDX-License-Identifier: GPL-3.0-or-later */
+/* tun - the device: made, attached, read and written.
+ *
+ * The device is persistent, multi-queue, without packet information, with a vnet header, and owned
+ * by uid 0 before it is made persistent: an unowned one can be attached by any local user. It
+ * outlives the process, so that a dead daemon is an error to the sender and not another route.
+ */
+#pragma once
+#include <stddef.h>
+#include <stdint.h>
+#include <sys/types.h>
+
+#define TUN_VNET_LEN 10    /* struct virtio_net_hdr */
+#define TUN_NAME_MAX 15
+#define TUN_READ_MAX (TUN_VNET_LEN + 65536)
+
+/* Makes the device or takes one that we made so. 0; -EEXIST a device of that name that is not ours
+ * (other type, owner, flags); -EPERM; other -errno. Needs CAP_NET_ADMIN.
+ */
+int tun_create(const char *name);
+/* Removes it; 0 also if it was not there; -EEXIST as above. */
+int tun_destroy(const char *name);
+/* Opens one queue (non-blocking, close on exec) of a device that tun_create made; offloads off.
+ * The descriptor may be handed to a process without capability.
+ */
+int tun_attach(int *fd, const char *name);
+
+/* One packet into buf without its vnet header: its length, -EAGAIN, or -errno. */
+ssize_t tun_read(int fd, uint8_t *buf, size_t max);
+/* One packet; 0, -EAGAIN device full, -errno. */
+int tun_write(int fd, const uint8_t *packet, size_t len);
