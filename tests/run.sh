@@ -7,7 +7,7 @@
 # Each part builds what it runs. Its whole output is in build/logs/PART.log; of what failed the
 # end is shown. Environment: ONLY=name (one test of the part), FUZZ_SECONDS, MAKE, CC.
 set -uo pipefail
-cd "$(dirname "${BASH_SOURCE[0]}")/.."
+cd "$(dirname "${BASH_SOURCE[0]}")/.." || exit 1
 
 MAKE=${MAKE:-make}
 JOBS=${JOBS:-$(nproc)}

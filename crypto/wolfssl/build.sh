@@ -54,6 +54,7 @@ mkdir -p "$prefix/lib" "$prefix/include"
 objects=()
 rule() { # OBJECT SOURCE
 	objects+=("$obj/$1")
+	# shellcheck disable=SC2016 # make's variables, not the shell's
 	printf '%s: %s\n\t$(CC) $(F) -c $< -o $@\n' "$obj/$1" "$2"
 }
 {
