@@ -220,7 +220,7 @@ RUN := MAKE='$(MAKE)' CC='$(CC)' tests/run.sh
 PARTS ?= $(if $(SAN),$(if $(filter thread,$(SAN)),thread,unit netns),\
 	layers unit unit-san thread fuzz netns netns-san)
 .PHONY: check unit thread fuzz netns layers soak demo golden lint format install uninstall clean \
-	deps help
+	deps help bench docker-plugin
 check: all
 	@$(RUN) $(PARTS)
 unit:
@@ -236,10 +236,17 @@ layers:
 	@$(if $(LAYERED),awk -f tests/layers.awk $(LAYERED))
 soak: all
 	@$(RUN) soak
-golden: unit-programs
+golden:
 	@GOLDEN_WRITE=1 $(RUN) unit
+	@git status --short tests/golden
 demo: all
-	@tests/demo.sh
+	@GINNEL_BIN=$(CURDIR)/$B/bin tests/demo.sh
+# A script that is there is run with what is built; one that is not comes with a later release.
+bench: all
+	@$(call later,tests/bench/run.sh)
+docker-plugin: all
+	@$(call later,deploy/docker/plugin.sh)
+later = $(if $(wildcard $1),GINNEL_BIN=$(CURDIR)/$B/bin $1,echo '$@: not in this release' >&2; exit 1)
 
 deps:
 	@echo "deps: all is there; wolfSSL is in $(WOLFSSL)"
@@ -312,6 +319,8 @@ help:
 	@echo 'make golden    tests/golden rewritten: look at the diff'
 	$(if $(wildcard tests/soak/*.bats),@echo 'make soak      the long tests at full length')
 	$(if $(wildcard tests/demo.sh),@echo 'make demo      three nodes in namespaces that talk and are attacked')
+	$(if $(wildcard tests/bench/run.sh),@echo 'make bench     the same work on ginnel and on its peers')
+	$(if $(wildcard deploy/docker/plugin.sh),@echo 'make docker-plugin   build/docker-plugin for docker plugin create')
 	@echo 'make lint      layers, format, clang-tidy, gcc -fanalyzer, shellcheck'
 	@echo 'make format    what clang-format says, done'
 	@echo 'make layers    who includes whom'
