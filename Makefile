@@ -125,6 +125,9 @@ ifneq ($(WOLFSSL),)
 $(call write_if_changed,$B/flags,$(SETUP))
 $(call write_if_changed,$B/sources,$(SOURCES) $(PROGRAM_SOURCES))
 endif
+# For `make clean all`, where they have gone since.
+$B/flags $B/sources build/fuzz/flags:
+	@mkdir -p $(@D); touch $@
 
 quiet = $(if $(V),,@printf '  %-6s %s\n' '$1' '$@';)
 
