@@ -32,6 +32,7 @@ machine=$($CC -dumpmachine)
 case $machine in
 x86_64-*)
 	crypt+=(sp_x86_64)
+	CFLAGS+=' -fcf-protection=full'
 	asm=(aes_asm aes_gcm_asm chacha_asm fe_x25519_asm poly1305_asm sha256_asm
 		sha3_asm sha512_asm sp_x86_64_asm wc_mlkem_asm)
 	;;

@@ -13,8 +13,8 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <wolfssl/ssl.h>
 #include <wolfssl/internal.h>
+#include <wolfssl/ssl.h>
 #include <wolfssl/version.h>
 #include <wolfssl/wolfcrypt/asn.h>
 #include <wolfssl/wolfcrypt/ecc.h>
@@ -24,14 +24,14 @@
 #error "wolfSSL 5.9.2 or later is needed"
 #endif
 
-#define CID_LEN 4
-#define MTU 1200
-#define QUEUE 1024
-#define DATAGRAM 2048
+#define CID_LEN   4
+#define MTU       1200
+#define QUEUE     1024
+#define DATAGRAM  2048
 #define REORDERED 900 /* fits the window of 1024 and not one half as wide */
-#define DER_MAX 2048
-#define ALPN "ginnel-check"
-#define OID "1.3.6.1.4.1.32473.1" /* RFC 5612, for examples */
+#define DER_MAX   2048
+#define ALPN      "ginnel-check"
+#define OID       "1.3.6.1.4.1.32473.1" /* RFC 5612, for examples */
 
 _Static_assert(DTLS13_EPOCH_SIZE >= 8, "room for both directions' epochs");
 _Static_assert(sizeof(w64wrapper) == sizeof(uint64_t), "w64wrapper is one 64-bit number");
@@ -60,14 +60,14 @@ struct end {
 
 static struct queue to_client, to_server;
 
-#define NEED(condition, ...)                                 \
-	do {                                                 \
-		if (!(condition)) {                          \
-			fprintf(stderr, "deps: wolfSSL: ");  \
-			fprintf(stderr, __VA_ARGS__);        \
+#define NEED(condition, ...)                                    \
+	do {                                                    \
+		if (!(condition)) {                             \
+			fprintf(stderr, "deps: wolfSSL: ");     \
+			fprintf(stderr, __VA_ARGS__);           \
 			fprintf(stderr, " (%s)\n", #condition); \
-			exit(1);                             \
-		}                                            \
+			exit(1);                                \
+		}                                               \
 	} while (0)
 
 static int on_send(WOLFSSL *ssl, char *data, int len, void *context)
@@ -128,9 +128,9 @@ static int on_verify(int preverify, WOLFSSL_X509_STORE_CTX *store)
 }
 
 static int on_extension(const word16 *oid, word32 count, int critical, const unsigned char *der,
-			word32 len, void *context)
+                        word32 len, void *context)
 {
-	static const word16 want[] = { 1, 3, 6, 1, 4, 1, 32473, 1 };
+	static const word16 want[] = {1, 3, 6, 1, 4, 1, 32473, 1};
 	int *seen = context;
 
 	if (count == 8 && !memcmp(oid, want, sizeof(want)) && !critical && len == 3 &&
@@ -167,7 +167,7 @@ static void make_identity(struct identity *id, struct identity *ca, WC_RNG *rng)
 		NEED(wc_SetIssuerBuffer(&c, ca->cert, ca->cert_len) == 0, "issuer");
 	NEED(wc_MakeCert_ex(&c, id->cert, DER_MAX, ECC_TYPE, &id->key, rng) > 0, "make");
 	id->cert_len = wc_SignCert_ex(c.bodySz, c.sigType, id->cert, DER_MAX, ECC_TYPE,
-				      ca ? &ca->key : &id->key, rng);
+	                              ca ? &ca->key : &id->key, rng);
 	NEED(id->cert_len > 0, "sign: %d", id->cert_len);
 }
 
@@ -214,21 +214,22 @@ static WOLFSSL_CTX *make_context(WOLFSSL_METHOD *method, struct identity *id, st
 	NEED(c, "no context");
 	NEED(wolfSSL_CTX_load_verify_buffer(c, ca->cert, ca->cert_len, WOLFSSL_FILETYPE_ASN1) == 1,
 	     "ca");
-	NEED(wolfSSL_CTX_use_certificate_buffer(c, id->cert, id->cert_len,
-						WOLFSSL_FILETYPE_ASN1) == 1, "certificate");
-	NEED(wolfSSL_CTX_use_PrivateKey_buffer(c, id->der, id->der_len,
-					       WOLFSSL_FILETYPE_ASN1) == 1, "key");
+	NEED(wolfSSL_CTX_use_certificate_buffer(c, id->cert, id->cert_len, WOLFSSL_FILETYPE_ASN1) ==
+	             1,
+	     "certificate");
+	NEED(wolfSSL_CTX_use_PrivateKey_buffer(c, id->der, id->der_len, WOLFSSL_FILETYPE_ASN1) == 1,
+	     "key");
 	NEED(wolfSSL_CTX_set_cipher_list(c, "TLS13-AES128-GCM-SHA256") == 1, "no AES-128-GCM");
 	NEED(wolfSSL_CTX_set_groups(c, &group, 1) == 1, "no X25519MLKEM768");
 	wolfSSL_CTX_set_verify(c, WOLFSSL_VERIFY_PEER | WOLFSSL_VERIFY_FAIL_IF_NO_PEER_CERT,
-			       on_verify);
+	                       on_verify);
 	wolfSSL_SetIOSend(c, on_send);
 	wolfSSL_SetIORecv(c, on_receive);
 	return c;
 }
 
 static void make_end(struct end *e, WOLFSSL_CTX *context, struct queue *in, struct queue *out,
-		     WC_RNG *rng)
+                     WC_RNG *rng)
 {
 	char alpn[] = ALPN;
 
@@ -262,7 +263,7 @@ static int step(struct end *e, int result)
 
 static void shake_hands(struct end *client, struct end *server)
 {
-	static const unsigned char cookie[32] = { 1 };
+	static const unsigned char cookie[32] = {1};
 	int client_up = 0, server_up = 0, listening = 1, result, i;
 
 	NEED(wolfSSL_send_hrr_cookie(server->ssl, cookie, sizeof(cookie)) == 1, "cookie");
@@ -298,10 +299,10 @@ static void need_derived(const unsigned char *secret, const char *label, const v
 {
 	unsigned char out[32];
 
-	NEED(!wc_Tls13_HKDF_Expand_Label(out, (word32)len, secret, 32,
-					 (const unsigned char *)"dtls13", 6,
-					 (const unsigned char *)label, (word32)strlen(label), NULL,
-					 0, WC_SHA256), "HKDF");
+	NEED(!wc_Tls13_HKDF_Expand_Label(
+		     out, (word32)len, secret, 32, (const unsigned char *)"dtls13", 6,
+		     (const unsigned char *)label, (word32)strlen(label), NULL, 0, WC_SHA256),
+	     "HKDF");
 	NEED(!memcmp(out, want, (size_t)len), "struct layout: %s is not where we look", label);
 }
 
@@ -328,11 +329,12 @@ static void check_agreed(struct end *e, struct end *peer)
 
 	NEED(!strcmp(wolfSSL_get_version(e->ssl), "DTLSv1.3"), "version");
 	NEED(group && !strcmp(group, "X25519MLKEM768"), "group: %s", group ? group : "none");
-	NEED(wolfSSL_ALPN_GetProtocol(e->ssl, &alpn, &alpn_len) == 1 &&
-	     alpn_len == strlen(ALPN) && !memcmp(alpn, ALPN, alpn_len), "ALPN");
+	NEED(wolfSSL_ALPN_GetProtocol(e->ssl, &alpn, &alpn_len) == 1 && alpn_len == strlen(ALPN) &&
+	             !memcmp(alpn, ALPN, alpn_len),
+	     "ALPN");
 	NEED(wolfSSL_dtls_cid_get_tx_size(e->ssl, &cid_len) == 1 && cid_len == CID_LEN, "CID");
-	NEED(wolfSSL_dtls_cid_get_tx(e->ssl, cid, CID_LEN) == 1 &&
-	     !memcmp(cid, peer->cid, CID_LEN), "CID");
+	NEED(wolfSSL_dtls_cid_get_tx(e->ssl, cid, CID_LEN) == 1 && !memcmp(cid, peer->cid, CID_LEN),
+	     "CID");
 	NEED(e->verified >= 1, "the verify callback was not asked about a good chain");
 }
 
