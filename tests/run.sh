@@ -1,0 +1,209 @@
+#!/bin/bash
+# SPDX-License-Identifier: GPL-3.0-or-later
+# run.sh - runs parts of the test suite and ends with one line of totals.
+#
+#   run.sh PART...      layers unit unit-san thread fuzz netns netns-san soak
+#
+# Each part builds what it runs. Its whole output is in build/logs/PART.log; of what failed the
+# end is shown. Environment: ONLY=name (one test of the part), FUZZ_SECONDS, MAKE, CC.
+set -uo pipefail
+cd "$(dirname "${BASH_SOURCE[0]}")/.."
+
+MAKE=${MAKE:-make}
+JOBS=${JOBS:-$(nproc)}
+ONLY=${ONLY:-}
+SECONDS_EACH=${FUZZ_SECONDS:-2}
+SANITIZE=address,undefined
+passed=0 failed=0 skipped=0
+failures=()
+table=()
+logs=build/logs
+mkdir -p "$logs"
+
+export ASAN_OPTIONS=${ASAN_OPTIONS:-detect_leaks=1:abort_on_error=0:strict_string_checks=1}
+export UBSAN_OPTIONS=${UBSAN_OPTIONS:-print_stacktrace=1}
+export TSAN_OPTIONS=${TSAN_OPTIONS:-halt_on_error=1:second_deadlock_stack=1}
+
+say() { echo "$*"; }
+now() { date +%s.%N; }
+since() { awk -v a="$1" -v b="$(now)" 'BEGIN { printf "%.1f s", b - a }'; }
+
+fail() { # NAME [LOG]
+	failed=$((failed + 1))
+	failures+=("$1")
+	say "FAILED $1"
+	if [ -n "${2:-}" ] && [ -s "$2" ]; then
+		tail -n 40 "$2" | sed 's/^/    /'
+	fi
+}
+pass() { passed=$((passed + 1)); }
+
+# build NAME MAKE-ARGUMENT...: 0 if it builds, else one failure.
+build() {
+	local name=$1
+	shift
+	if ! $MAKE --no-print-directory -s -j"$JOBS" "$@" >"$logs/build-$name.log" 2>&1; then
+		fail "build of $name" "$logs/build-$name.log"
+		return 1
+	fi
+	# Warnings are worth seeing even where they do not stop the build.
+	grep -E '(warning|error):' "$logs/build-$name.log" || true
+}
+
+# take_tap NAME FILE: counts its lines; names each failure. Prints "N passed, ...".
+take_tap() {
+	local name=$1 file=$2 line p=0 f=0 s=0
+	while IFS= read -r line; do
+		case $line in
+		'not ok'*)
+			f=$((f + 1))
+			failures+=("$name: ${line#not ok }")
+			;;
+		ok*'# skip'* | ok*'# SKIP'*) s=$((s + 1)) ;;
+		ok*) p=$((p + 1)) ;;
+		esac
+	done <"$file"
+	passed=$((passed + p)) failed=$((failed + f)) skipped=$((skipped + s))
+	tap_failed=$f
+	tap_says="$p passed$([ $f = 0 ] || echo ", $f FAILED")$([ $s = 0 ] || echo ", $s skipped")"
+}
+
+# each NAME...: those that exist, or ONLY that one.
+names() { # FOLDER
+	local f
+	for f in "$1"/*.c; do
+		[ -e "$f" ] || continue
+		f=${f##*/} f=${f%.c}
+		[ -z "$ONLY" ] || [ "$f" = "$ONLY" ] || continue
+		echo "$f"
+	done
+}
+
+run_units() { # PART BUILD-DIR MAKE-ARGUMENT...
+	local part=$1 dir=$2 name log tap rc t programs=()
+	shift 2
+	mapfile -t programs < <(names tests/unit)
+	[ "${#programs[@]}" -gt 0 ] || return 0
+	build "$part" "$@" "${programs[@]/#/$dir/tests/unit/}" || return 0
+	for name in "${programs[@]}"; do
+		log=$logs/$part-$name.log tap=$logs/$part-$name.tap t=$(now)
+		rm -f "$tap"
+		"$dir/tests/unit/$name" --tap="$tap" >"$log" 2>&1
+		rc=$?
+		if [ ! -s "$tap" ]; then
+			fail "$part $name: exit $rc before any test" "$log"
+			continue
+		fi
+		take_tap "$part $name" "$tap"
+		printf '  %-28s %s (%s)\n' "$name" "$tap_says" "$(since "$t")"
+		if [ "$tap_failed" -gt 0 ]; then
+			tail -n 60 "$log" | sed 's/^/    /'
+		elif [ "$rc" != 0 ]; then
+			fail "$part $name: exit $rc though no test failed" "$log"
+		fi
+	done
+}
+
+part_layers() {
+	if $MAKE --no-print-directory -s layers; then pass; else fail "layers"; fi
+}
+part_unit() { run_units unit "${B:-build}"; }
+part_unit-san() { run_units unit-san build/san-address SAN=$SANITIZE CC=gcc; }
+
+# Plain programs: 0 passed, 77 skipped. They have no time limit of their own.
+part_thread() {
+	local name log rc t programs=()
+	mapfile -t programs < <(names tests/thread)
+	[ "${#programs[@]}" -gt 0 ] || return 0
+	build thread SAN=thread CC=gcc "${programs[@]/#/build/san-thread/tests/thread/}" || return 0
+	for name in "${programs[@]}"; do
+		log=$logs/thread-$name.log t=$(now)
+		timeout -k 5 300 build/san-thread/tests/thread/"$name" >"$log" 2>&1
+		rc=$?
+		case $rc in
+		0) pass ;;
+		77) skipped=$((skipped + 1)) ;;
+		*) fail "thread $name: exit $rc" "$log" ;;
+		esac
+		printf '  %-28s exit %s (%s)\n' "$name" "$rc" "$(since "$t")"
+	done
+}
+
+part_fuzz() {
+	local name log t programs=() corpus
+	mapfile -t programs < <(names tests/fuzz)
+	[ "${#programs[@]}" -gt 0 ] || return 0
+	build fuzz "${programs[@]/#/build/fuzz/}" || return 0
+	for name in "${programs[@]}"; do
+		log=$logs/fuzz-$name.log t=$(now)
+		corpus=()
+		[ ! -d "tests/fuzz/corpus/$name" ] || corpus=("tests/fuzz/corpus/$name")
+		mkdir -p "build/fuzz/found/$name"
+		# What is found goes to the first folder; the one in the tree is only read.
+		if timeout -k 5 $((SECONDS_EACH + 120)) "build/fuzz/$name" \
+			-max_total_time="$SECONDS_EACH" -timeout=10 -rss_limit_mb=2048 -print_final_stats=1 \
+			-artifact_prefix="build/fuzz/crash-$name-" \
+			"build/fuzz/found/$name" ${corpus[@]+"${corpus[@]}"} >"$log" 2>&1; then
+			pass
+			printf '  %-28s %s runs (%s)\n' "$name" \
+				"$(awk '/number_of_executed_units/ { print $2 }' "$log")" "$(since "$t")"
+		else
+			fail "fuzz $name" "$log"
+		fi
+	done
+}
+
+# Namespaces, devices and nftables want root.
+run_bats() { # PART FOLDER BIN
+	local part=$1 folder=$2 bin=$3 files=() f rc log=$logs/$1.log tap=$logs/$1.tap as_root=()
+	for f in "$folder"/*.bats; do
+		[ -e "$f" ] || continue
+		f=${f##*/} f=${f%.bats}
+		[ -z "$ONLY" ] || [ "$f" = "$ONLY" ] || continue
+		files+=("$folder/$f.bats")
+	done
+	[ "${#files[@]}" -gt 0 ] || return 0
+	[ "$(id -u)" = 0 ] || as_root=(sudo "ASAN_OPTIONS=$ASAN_OPTIONS" "UBSAN_OPTIONS=$UBSAN_OPTIONS")
+	${as_root[@]+"${as_root[@]}"} env "GINNEL_BIN=$PWD/$bin" "GINNEL_PART=$part" \
+		bats --tap --timing "${files[@]}" </dev/null 2>"$log" | tee "$tap" |
+		grep --line-buffered -E '^(ok|not ok|#)' | sed -u 's/^/  /'
+	rc=${PIPESTATUS[0]}
+	take_tap "$part" "$tap"
+	say "  $tap_says"
+	if [ "$rc" != 0 ] && [ "$tap_failed" = 0 ]; then
+		fail "$part: bats exit $rc" "$log"
+	fi
+}
+part_netns() { run_bats netns tests/netns "${B:-build}/bin"; }
+part_netns-san() {
+	compgen -G 'tests/netns/*.bats' >/dev/null || return 0
+	build netns-san SAN=$SANITIZE CC=gcc all || return 0
+	run_bats netns-san tests/netns build/san-address/bin
+}
+part_soak() { GINNEL_LONG=1 run_bats soak tests/soak "${B:-build}/bin"; }
+
+[ $# -gt 0 ] || set -- layers unit unit-san thread fuzz netns netns-san
+start=$(now)
+for part in "$@"; do
+	declare -F "part_$part" >/dev/null || {
+		fail "no such part: $part"
+		continue
+	}
+	say "$part"
+	t=$(now) p=$passed f=$failed s=$skipped
+	"part_$part"
+	table+=("$(printf '%-12s %6d %6d %6d   %9s' "$part" $((passed - p)) $((failed - f)) \
+		$((skipped - s)) "$(since "$t")")")
+done
+
+echo
+printf '%-12s %6s %6s %6s   %9s\n' part passed failed skip time
+printf '%s\n' "${table[@]}"
+echo "whole run: $(since "$start")"
+if [ "${#failures[@]}" -gt 0 ]; then
+	echo
+	printf 'FAILED %s\n' "${failures[@]}"
+fi
+echo
+echo "$passed passed, $failed failed, $skipped skipped"
+[ "$failed" = 0 ] && [ "$passed" -gt 0 ]
