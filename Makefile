@@ -53,6 +53,9 @@ HARDEN := -O2 -D_FORTIFY_SOURCE=$(if $(IS_CLANG),2,3) -fstack-protector-strong \
 	-fstack-clash-protection
 ifneq ($(filter x86_64-%,$(shell $(CC) -dumpmachine 2>/dev/null)),)
 HARDEN += -fcf-protection=full
+# wolfSSL's assembly does not say that it keeps to the shadow stack, though it does: no ret in
+# it is without its call. Without the mark the linker would take it off the whole program.
+HARDEN_LINK := -Wl,-z,shstk
 endif
 # Sanitizers make frames larger, and FORTIFY hides from them what it catches itself.
 ifeq ($(SAN),)
@@ -64,7 +67,7 @@ endif
 CFLAGS_ALL = -std=gnu11 -g -fPIE -fno-strict-aliasing -pthread $(MODE) $(WARN) $(CFLAGS)
 CPPFLAGS_ALL = -iquote . -D_GNU_SOURCE= $(if $(filter 1,$(PORTABLE)),-DGINNEL_PORTABLE) $(CPPFLAGS)
 LDFLAGS_ALL = -pie -pthread -Wl,-z,relro,-z,now,-z,noexecstack -Wl,--as-needed \
-	$(if $(SAN),-fsanitize=$(SAN)) $(LDFLAGS)
+	$(if $(SAN),-fsanitize=$(SAN),$(HARDEN_LINK)) $(LDFLAGS)
 USE_WOLFSSL := -DWOLFSSL_USER_SETTINGS -isystem $(WOLFSSL)/include
 
 # Folders. An archive may call those to its right and no other: the linker reads each once, so
@@ -112,6 +115,7 @@ all:
 
 # Rebuild when flags or the set of sources change: this file is touched only then.
 SETUP := $(CC) $(CFLAGS_ALL) $(CPPFLAGS_ALL) $(LDFLAGS_ALL) $(WOLFSSL) $(VERSION)
+shell_quote = '$(subst ','\'',$1)'
 define write_if_changed
 $(shell mkdir -p $(dir $1); printf '%s\n' $(call shell_quote,$2) | cmp -s - $1 || \
 	printf '%s\n' $(call shell_quote,$2) >$1)
@@ -121,7 +125,6 @@ $(call write_if_changed,$B/flags,$(SETUP))
 $(call write_if_changed,$B/sources,$(SOURCES) $(PROGRAM_SOURCES))
 endif
 
-shell_quote = '$(subst ','\'',$1)'
 quiet = $(if $(V),,@printf '  %-6s %s\n' '$1' '$@';)
 
 $B/obj/crypto/%.o: CPP_HERE := $(USE_WOLFSSL)
@@ -241,12 +244,78 @@ demo: all
 deps:
 	@echo "deps: all is there; wolfSSL is in $(WOLFSSL)"
 
+# Form
+
+FORMATTED := $(wildcard $(addsuffix /*.[ch],crypto crypto/wolfssl tun gateway gateway/* tests/unit \
+	tests/thread tests/fuzz tests/bench))
+SCRIPTS := $(wildcard .ci/run deploy/*/*.sh crypto/wolfssl/*.sh tests/*.sh tests/*/*.sh \
+	tests/*/*.bash tests/*/*.bats)
+.PHONY: lint-format lint-shell lint-tidy lint-analyzer
+lint:
+	@$(RUN) lint
+format:
+	$(if $(FORMATTED),clang-format -i $(FORMATTED))
+lint-format:
+	$(if $(FORMATTED),clang-format --dry-run -Werror $(FORMATTED))
+lint-shell:
+	shellcheck $(SCRIPTS)
+lint-tidy: $(patsubst %,$B/tidy/%,$(SOURCES) $(PROGRAM_SOURCES))
+lint-analyzer: $(patsubst %.c,$B/analyzer/%.o,$(SOURCES) $(PROGRAM_SOURCES))
+
+$B/tidy/%: % $B/compile_commands.json .clang-tidy
+	clang-tidy --quiet --warnings-as-errors='*' -p $B $< 2>&1 | grep -v 'warnings generated' ; \
+		exit $${PIPESTATUS[0]}
+	@mkdir -p $(@D) && touch $@
+$B/analyzer/crypto/%.o: CPP_HERE := $(USE_WOLFSSL)
+$B/analyzer/gateway/%.o: CPP_HERE := -DGINNEL_VERSION='"$(VERSION)"'
+$B/analyzer/%.o: %.c $B/flags
+	@mkdir -p $(@D)
+	gcc $(CPPFLAGS_ALL) $(CPP_HERE) -std=gnu11 -O0 -g -fanalyzer -Werror -MMD -MP -c $< -o $@
+-include $(shell find $B/analyzer -name '*.d' 2>/dev/null)
+
+# Installation. PREFIX=/usr, SYSCONFDIR=/etc, DESTDIR for packagers. Each line of INSTALLED is
+# MODE:SOURCE:TARGET, so that uninstall removes what install put there and no more.
+
+MANUALS := $(patsubst deploy/man/%.scd,$B/man/%,$(wildcard deploy/man/*.scd))
+$B/man/%: deploy/man/%.scd
+	@mkdir -p $(@D)
+	$(call quiet,MAN)scdoc <$< >$@
+all: $(MANUALS)
+
+PLACE_ginneld := sbin
+PLACE_ginnel := bin
+PLACE_ginnel-cni := lib/cni
+PLACE_ginnel-docker := sbin
+files = $(foreach f,$(wildcard $1),0644:$f:$2/$(or $3,$(notdir $f)))
+INSTALLED = $(foreach p,$(PROGRAMS),0755:$B/bin/$p:$(PREFIX)/$(PLACE_$p)/$p) \
+	$(foreach m,$(MANUALS),0644:$m:$(PREFIX)/share/man/man$(subst .,,$(suffix $m))/$(notdir $m)) \
+	$(call files,deploy/systemd/*.service deploy/systemd/*.socket deploy/systemd/*.target,$(UNITDIR)) \
+	$(call files,deploy/systemd/sysusers.conf,$(PREFIX)/lib/sysusers.d,ginnel.conf) \
+	$(call files,deploy/systemd/tmpfiles.conf,$(PREFIX)/lib/tmpfiles.d,ginnel.conf) \
+	$(call files,deploy/completion/ginnel.bash,$(PREFIX)/share/bash-completion/completions,ginnel)
+
+install: all
+	@set -e; for each in $(INSTALLED); do IFS=: read -r mode from to <<<"$$each"; \
+		install -D -m "$$mode" "$$from" "$(DESTDIR)$$to"; echo "  $(DESTDIR)$$to"; done
+uninstall:
+	@set -e; for each in $(INSTALLED); do IFS=: read -r mode from to <<<"$$each"; \
+		rm -f "$(DESTDIR)$$to"; done
+
 clean:
 	rm -rf build compile_commands.json
 
 help:
-	@echo 'make all       programs, in $B/bin'
-	@echo 'make deps      the Debian packages and wolfSSL; the others call it themselves'
-	@echo 'make check     all tests; PARTS="unit layers" some of them'
+	@echo 'make           programs, in $B/bin; what is missing for it is installed first'
+	@echo 'make deps      only that: the Debian packages, and wolfSSL built from its source'
+	@echo 'make check     all tests; PARTS="unit layers" some of them; one line of totals'
 	@echo 'make unit T=x, thread T=x, netns F=x, fuzz F=x T=60    one test, or all of its kind'
+	@echo 'make golden    tests/golden rewritten: look at the diff'
+	$(if $(wildcard tests/soak/*.bats),@echo 'make soak      the long tests at full length')
+	$(if $(wildcard tests/demo.sh),@echo 'make demo      three nodes in namespaces that talk and are attacked')
+	@echo 'make lint      layers, format, clang-tidy, gcc -fanalyzer, shellcheck'
+	@echo 'make format    what clang-format says, done'
+	@echo 'make layers    who includes whom'
+	@echo 'make install   DESTDIR= PREFIX=/usr; uninstall takes the same'
+	@echo 'make clean     build/ removed; the cache of wolfSSL stays'
 	@echo 'Variants: CC=clang, SAN=address,undefined, SAN=thread, PORTABLE=1, WERROR=1, V=1'
+	@echo 'wolfSSL: WOLFSSL_TARBALL=FILE or WOLFSSL_PREFIX=DIR instead of Debian'"'"'s source'

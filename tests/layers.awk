@@ -70,7 +70,7 @@ FNR == 1 {
 	exists[name] = 1
 	first[name] = ""
 	if (!(folder in known))
-		wrong(1, "no code goes into " folder "/: see the tree in CONTRIBUTING.md")
+		wrong(1, "no code goes into " folder "/: see the tree in README.md")
 	if (stem in place && place[stem] != folder)
 		wrong(1, "a file " stem " is in " place[stem] "/ already: names are unique in the tree")
 	place[stem] = folder

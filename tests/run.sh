@@ -2,12 +2,12 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
 # run.sh - runs parts of the test suite and ends with one line of totals.
 #
-#   run.sh PART...      layers unit unit-san thread fuzz netns netns-san soak
+#   run.sh PART...      layers unit unit-san thread fuzz netns netns-san soak lint
 #
 # Each part builds what it runs. Its whole output is in build/logs/PART.log; of what failed the
 # end is shown. Environment: ONLY=name (one test of the part), FUZZ_SECONDS, MAKE, CC.
 set -uo pipefail
-cd "$(dirname "${BASH_SOURCE[0]}")/.."
+cd "$(dirname "${BASH_SOURCE[0]}")/.." || exit 1
 
 MAKE=${MAKE:-make}
 JOBS=${JOBS:-$(nproc)}
@@ -20,9 +20,17 @@ table=()
 logs=build/logs
 mkdir -p "$logs"
 
-export ASAN_OPTIONS=${ASAN_OPTIONS:-detect_leaks=1:abort_on_error=0:strict_string_checks=1}
-export UBSAN_OPTIONS=${UBSAN_OPTIONS:-print_stacktrace=1}
-export TSAN_OPTIONS=${TSAN_OPTIONS:-halt_on_error=1:second_deadlock_stack=1}
+# Sanitizers write their reports into files, not to a stderr that a test may have closed: a
+# report is a failure, whatever the test says. The folder is for every uid, for daemons give
+# up root.
+reports=$(mktemp -d "${TMPDIR:-/tmp}/ginnel-reports.XXXXXX")
+chmod 1777 "$reports"
+trap 'rm -rf "$reports"' EXIT
+trap 'exit 130' INT
+trap 'exit 143' TERM
+export ASAN_OPTIONS=log_path=$reports/asan:strict_string_checks=1:detect_leaks=1${ASAN_OPTIONS:+:$ASAN_OPTIONS}
+export UBSAN_OPTIONS=log_path=$reports/ubsan:print_stacktrace=1${UBSAN_OPTIONS:+:$UBSAN_OPTIONS}
+export TSAN_OPTIONS=log_path=$reports/tsan:second_deadlock_stack=1${TSAN_OPTIONS:+:$TSAN_OPTIONS}
 
 say() { echo "$*"; }
 now() { date +%s.%N; }
@@ -36,13 +44,22 @@ fail() { # NAME [LOG]
 		tail -n 40 "$2" | sed 's/^/    /'
 	fi
 }
+# take_reports NAME LOG: one failure if a sanitizer had something to say.
+take_reports() {
+	local all=("$reports"/*)
+	[ -e "${all[0]}" ] || return 0
+	cat "${all[@]}" >>"$2"
+	head -n 60 "${all[@]}" | cut -c1-200 | head -n 120 | sed 's/^/    /'
+	rm -f "${all[@]}"
+	fail "$1: ${#all[@]} sanitizer reports, whole in $2"
+}
 pass() { passed=$((passed + 1)); }
 
 # build NAME MAKE-ARGUMENT...: 0 if it builds, else one failure.
 build() {
 	local name=$1
 	shift
-	if ! $MAKE --no-print-directory -s -j"$JOBS" "$@" >"$logs/build-$name.log" 2>&1; then
+	if ! $MAKE --no-print-directory -s -k -j"$JOBS" "$@" >"$logs/build-$name.log" 2>&1; then
 		fail "build of $name" "$logs/build-$name.log"
 		return 1
 	fi
@@ -57,7 +74,8 @@ take_tap() {
 		case $line in
 		'not ok'*)
 			f=$((f + 1))
-			failures+=("$name: ${line#not ok }")
+			line=${line#not ok }
+			failures+=("$name: ${line#- }")
 			;;
 		ok*'# skip'* | ok*'# SKIP'*) s=$((s + 1)) ;;
 		ok*) p=$((p + 1)) ;;
@@ -80,12 +98,14 @@ names() { # FOLDER
 }
 
 run_units() { # PART BUILD-DIR MAKE-ARGUMENT...
-	local part=$1 dir=$2 name log tap rc t programs=()
+	local part=$1 dir=$2 name log tap rc t broken=0 programs=()
 	shift 2
 	mapfile -t programs < <(names tests/unit)
 	[ "${#programs[@]}" -gt 0 ] || return 0
-	build "$part" "$@" "${programs[@]/#/$dir/tests/unit/}" || return 0
+	build "$part" "$@" "${programs[@]/#/$dir/tests/unit/}" || broken=1
 	for name in "${programs[@]}"; do
+		# One that does not build must not keep the others from running.
+		[ "$broken" = 0 ] || $MAKE -q "$@" "$dir/tests/unit/$name" >/dev/null 2>&1 || continue
 		log=$logs/$part-$name.log tap=$logs/$part-$name.tap t=$(now)
 		rm -f "$tap"
 		"$dir/tests/unit/$name" --tap="$tap" >"$log" 2>&1
@@ -101,12 +121,45 @@ run_units() { # PART BUILD-DIR MAKE-ARGUMENT...
 		elif [ "$rc" != 0 ]; then
 			fail "$part $name: exit $rc though no test failed" "$log"
 		fi
+		take_reports "$part $name" "$log"
 	done
 }
 
+# The rules themselves are tested too: a tree that breaks each of them, and one that keeps all.
 part_layers() {
-	if $MAKE --no-print-directory -s layers; then pass; else fail "layers"; fi
+	local log=$logs/layers.log
+	if $MAKE --no-print-directory -s layers >"$log" 2>&1; then pass; else fail layers "$log"; fi
+	sample bad | LC_ALL=C sort >"$log"
+	if diff -u tests/layers/bad.expected "$log" >"$log.diff"; then
+		pass
+	else
+		fail "layers: the broken sample is judged otherwise than expected" "$log.diff"
+	fi
+	if sample good >"$log" && [ ! -s "$log" ]; then
+		pass
+	else
+		fail "layers: the good sample is refused" "$log"
+	fi
 }
+sample() { # NAME
+	find "tests/layers/$1" -name '*.[ch]' | LC_ALL=C sort |
+		xargs awk -v root="tests/layers/$1/" -f tests/layers.awk
+}
+
+# Not in `make check`: they judge form, take long, and depend on the tools' versions.
+part_lint() {
+	local log=$logs/lint what
+	part_layers
+	for what in lint-format lint-shell lint-tidy lint-analyzer; do
+		if $MAKE --no-print-directory -s -k -j"$JOBS" "$what" >"$log-$what.log" 2>&1; then
+			pass
+			say "  $what: clean"
+		else
+			fail "$what" "$log-$what.log"
+		fi
+	done
+}
+
 part_unit() { run_units unit "${B:-build}"; }
 part_unit-san() { run_units unit-san build/san-address SAN=$SANITIZE CC=gcc; }
 
@@ -126,6 +179,7 @@ part_thread() {
 		*) fail "thread $name: exit $rc" "$log" ;;
 		esac
 		printf '  %-28s exit %s (%s)\n' "$name" "$rc" "$(since "$t")"
+		take_reports "thread $name" "$log"
 	done
 }
 
@@ -163,8 +217,9 @@ run_bats() { # PART FOLDER BIN
 		files+=("$folder/$f.bats")
 	done
 	[ "${#files[@]}" -gt 0 ] || return 0
-	[ "$(id -u)" = 0 ] || as_root=(sudo "ASAN_OPTIONS=$ASAN_OPTIONS" "UBSAN_OPTIONS=$UBSAN_OPTIONS")
-	${as_root[@]+"${as_root[@]}"} env "GINNEL_BIN=$PWD/$bin" "GINNEL_PART=$part" \
+	[ "$(id -u)" = 0 ] || as_root=(sudo)
+	${as_root[@]+"${as_root[@]}"} env "ASAN_OPTIONS=$ASAN_OPTIONS" \
+		"UBSAN_OPTIONS=$UBSAN_OPTIONS" "GINNEL_BIN=$PWD/$bin" "GINNEL_PART=$part" \
 		bats --tap --timing "${files[@]}" </dev/null 2>"$log" | tee "$tap" |
 		grep --line-buffered -E '^(ok|not ok|#)' | sed -u 's/^/  /'
 	rc=${PIPESTATUS[0]}
@@ -173,6 +228,7 @@ run_bats() { # PART FOLDER BIN
 	if [ "$rc" != 0 ] && [ "$tap_failed" = 0 ]; then
 		fail "$part: bats exit $rc" "$log"
 	fi
+	take_reports "$part" "$log"
 }
 part_netns() { run_bats netns tests/netns "${B:-build}/bin"; }
 part_netns-san() {

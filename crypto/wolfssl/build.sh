@@ -32,6 +32,7 @@ machine=$($CC -dumpmachine)
 case $machine in
 x86_64-*)
 	crypt+=(sp_x86_64)
+	CFLAGS+=' -fcf-protection=full'
 	asm=(aes_asm aes_gcm_asm chacha_asm fe_x25519_asm poly1305_asm sha256_asm
 		sha3_asm sha512_asm sp_x86_64_asm wc_mlkem_asm)
 	;;
@@ -54,6 +55,7 @@ mkdir -p "$prefix/lib" "$prefix/include"
 objects=()
 rule() { # OBJECT SOURCE
 	objects+=("$obj/$1")
+	# shellcheck disable=SC2016 # make's variables, not the shell's
 	printf '%s: %s\n\t$(CC) $(F) -c $< -o $@\n' "$obj/$1" "$2"
 }
 {

@@ -92,8 +92,10 @@ install_as_root() {
 packages() {
 	local -a missing as_root=()
 	[ "${DEPS:-}" != no ] || return 0
-	command -v dpkg-query >/dev/null && command -v apt-get >/dev/null ||
-		die "no apt here: install what ${list#"$PWD/"} lists in this system's way, then add DEPS=no"
+	if ! command -v dpkg-query >/dev/null || ! command -v apt-get >/dev/null; then
+		die "no apt here: install what ${list#"$PWD/"} lists in this system's way," \
+			"then add DEPS=no to the command"
+	fi
 	mapfile -t missing < <(missing_packages)
 	[ "${#missing[@]}" -gt 0 ] || return 0
 	if [ "$(id -u)" != 0 ]; then
@@ -194,7 +196,7 @@ find_source() {
 		return
 	fi
 	for f in "$cache"/wolfssl_*.orig.tar.*.ok; do
-		[ -f "$f" ] && [ -f "${f%.ok}" ] || continue
+		[ -f "${f%.ok}" ] || continue
 		tarball=${f%.ok} tarball_hash=$(<"$f")
 		[ "$tarball_hash" != "$PIN_SHA256" ] || return 0
 	done
@@ -203,32 +205,39 @@ find_source() {
 
 # wolfSSL built
 
-# A library that passes what check.c asks of it is remembered by its hash, since it may be
-# one that we did not build.
-check() { # PREFIX
-	local prefix=$1 stamp t
-	stamp=$cache/checked-$(cat "$prefix/lib/libwolfssl.a" "$prefix/include/user_settings.h" \
-		"$prefix/include/wolfssl/internal.h" "$wolf/check.c" | sha256sum | cut -c1-24)
-	[ ! -e "$stamp" ] || return 0
+check() { # PREFIX: compiles and runs check.c with it
+	local t
 	t=$(mktemp -d "${TMPDIR:-/tmp}/ginnel-check.XXXXXX")
 	work+=("$t")
-	"${WOLFSSL_CC:-cc}" -O1 -Wall -std=gnu11 -DWOLFSSL_USER_SETTINGS -isystem "$prefix/include" \
-		-o "$t/check" "$wolf/check.c" "$prefix/lib/libwolfssl.a" -lm -lpthread >&2 || return 1
-	"$t/check" >&2 || return 1
-	touch "$stamp"
+	say "checking wolfSSL: struct layout, and a DTLS 1.3 handshake in memory"
+	"${WOLFSSL_CC:-cc}" -O1 -std=gnu11 -DWOLFSSL_USER_SETTINGS -isystem "$1/include" \
+		-o "$t/check" "$wolf/check.c" "$1/lib/libwolfssl.a" -lm -lpthread >&2 &&
+		"$t/check" >&2
+}
+
+# A library that we did not build is remembered by its hash once it has passed.
+foreign() { # PREFIX
+	local prefix f stamp
+	prefix=$(cd "$1" 2>/dev/null && pwd) || die "WOLFSSL_PREFIX: no folder $1"
+	for f in lib/libwolfssl.a include/user_settings.h include/wolfssl/internal.h; do
+		[ -f "$prefix/$f" ] || die "WOLFSSL_PREFIX: no $f in $prefix:" \
+			"crypto/wolfssl/build.sh SOURCE PREFIX makes a whole one"
+	done
+	stamp=$cache/passed-$(cat "$prefix/lib/libwolfssl.a" "$prefix/include/user_settings.h" \
+		"$prefix/include/wolfssl/internal.h" "$wolf/check.c" | sha256sum | cut -c1-24)
+	if [ ! -e "$stamp" ]; then
+		check "$prefix" || die "the wolfSSL in $prefix does not do what ginnel relies on:" \
+			"see above; leave WOLFSSL_PREFIX out to have the right one built"
+		touch "$stamp"
+	fi
+	echo "$prefix"
 }
 
 wolfssl() {
-	local cc=${WOLFSSL_CC:-cc} key prefix t
+	local cc=${WOLFSSL_CC:-cc} key prefix t checked
 	mkdir -p "$cache" || die "cannot make the cache $cache: name another by XDG_CACHE_HOME"
 	if [ -n "${WOLFSSL_PREFIX:-}" ]; then
-		prefix=$(cd "$WOLFSSL_PREFIX" 2>/dev/null && pwd) || die "WOLFSSL_PREFIX: no folder $WOLFSSL_PREFIX"
-		for f in lib/libwolfssl.a include/user_settings.h include/wolfssl/internal.h; do
-			[ -f "$prefix/$f" ] || die "WOLFSSL_PREFIX: no $f in $prefix; crypto/wolfssl/build.sh SOURCE PREFIX makes one"
-		done
-		check "$prefix" || die "the wolfSSL in $prefix does not do what ginnel relies on:" \
-			"see above; leave WOLFSSL_PREFIX out to have the right one built"
-		echo "$prefix"
+		foreign "$WOLFSSL_PREFIX"
 		return
 	fi
 	tarball='' tarball_hash=''
@@ -237,34 +246,44 @@ wolfssl() {
 		echo "$tarball"
 		return
 	fi
+	command -v "$cc" >/dev/null || die "no compiler $cc: name one by WOLFSSL_CC"
 	key=$({
 		echo "$tarball_hash ${WOLFSSL_CFLAGS:-} ${PORTABLE:-0}"
-		cat "$wolf/user_settings.h" "$wolf/build.sh" "$wolf/check.c"
+		cat "$wolf/user_settings.h" "$wolf/build.sh"
 		"$cc" --version
 		"$cc" -dumpmachine
 	} | sha256sum | cut -c1-24)
 	prefix=$cache/wolfssl-$key
-	if [ ! -e "$prefix/ok" ]; then
+	checked=$(hash_of "$wolf/check.c")
+	[ "$(cat "$prefix/passed" 2>/dev/null)" != "$checked" ] || {
+		echo "$prefix"
+		return
+	}
+	t=$(mktemp -d "$cache/build.XXXXXX")
+	work+=("$t")
+	if [ ! -e "$prefix/passed" ]; then
 		[ "$(hash_of "$tarball")" = "$tarball_hash" ] || {
 			rm -f "$tarball.ok"
 			die "$tarball is damaged: run make deps again to fetch it anew"
 		}
-		t=$(mktemp -d "$cache/build.XXXXXX")
-		work+=("$t")
 		say "unpacking ${tarball##*/}"
 		mkdir "$t/src"
 		tar -xf "$tarball" -C "$t/src" --strip-components=1 --wildcards '*/src/*' '*/wolfssl/*'
-		say "building wolfSSL (half a minute on two cores)"
+		say "building wolfSSL, about half a minute"
 		env CC="$cc" ${WOLFSSL_CFLAGS:+CFLAGS="$WOLFSSL_CFLAGS"} PORTABLE="${PORTABLE:-0}" \
 			bash "$wolf/build.sh" "$t/src" "$t/prefix" >&2 ||
 			die "wolfSSL did not build: see above; give WOLFSSL_TARBALL=FILE of wolfSSL $PIN_VERSION"
-		say "checking it: struct layout, and a DTLS 1.3 handshake in memory"
 		check "$t/prefix" || die "this wolfSSL does not do what ginnel relies on: see above;" \
 			"give WOLFSSL_TARBALL=FILE of wolfSSL $PIN_VERSION, which does"
-		touch "$t/prefix/ok"
+		echo "$checked" >"$t/prefix/passed"
 		# One rename: of two runs at once, both end with a whole folder.
-		mv -T "$t/prefix" "$prefix" 2>/dev/null || [ -e "$prefix/ok" ] || die "cannot write $prefix"
+		mv -T "$t/prefix" "$prefix" 2>/dev/null || [ -e "$prefix/passed" ] ||
+			die "cannot write $prefix"
 		say "wolfSSL is ready"
+	else
+		check "$prefix" || die "the wolfSSL in $prefix does not pass crypto/wolfssl/check.c: see above"
+		echo "$checked" >"$t/passed"
+		mv "$t/passed" "$prefix/passed"
 	fi
 	echo "$prefix"
 }

@@ -1,0 +1,2 @@
+#include "gateway/manager/api.h"
+#include "gateway/privsep/message.h"

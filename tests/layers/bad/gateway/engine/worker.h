@@ -1,0 +1,2 @@
+#include <urcu-qsbr.h>
+#include "gateway/control/status.h"

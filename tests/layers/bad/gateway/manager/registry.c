@@ -1,0 +1,2 @@
+#include "gateway/engine/engine.h"
+#include "gateway/tables/route.h"

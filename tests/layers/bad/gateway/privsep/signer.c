@@ -1,0 +1,3 @@
+#include "crypto/session.h"
+#include <sqlite3.h>
+#include "gateway/engine/engine.h"

@@ -1,0 +1,3 @@
+#include "gateway/engine/peer.h"
+#include "tun/link.h"
+#include <urcu.h>

@@ -1,0 +1,2 @@
+#include "crypto/aead.h"
+#include <jansson.h>

@@ -1,0 +1,2 @@
+#include "crypto/replay.h"
+#include <wolfssl/ssl.h>

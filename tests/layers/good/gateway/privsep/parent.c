@@ -1,0 +1,2 @@
+#include "crypto/secret.h"
+#include "tun/tun.h"

@@ -1,0 +1,2 @@
+#include <event2/http.h>
+#include "gateway/control/control.h"

@@ -1,0 +1,2 @@
+#include "gateway/log.h"
+#include "tun/ip.h"
