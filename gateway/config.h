@@ -6,20 +6,25 @@
  * keys have defaults, and a missing file is an empty one. Pure but for reading the file.
  */
 #pragma once
+#include <stdio.h>
 #include "crypto/cert.h"
 #include "gateway/log.h"
 #include "tun/ip.h"
 
 #define CONFIG_BYTES_MAX (1 << 20)
+#define CONFIG_DEPTH_MAX 16        /* lists in lists; the deepest we know is 4 */
+#define CONFIG_TEXT_MAX 4096       /* one value */
 #define CONFIG_ADVERTISE_MAX 8
 #define CONFIG_PREFIXES_MAX 16     /* ours, and of one static peer */
 #define CONFIG_PEERS_MAX 10000
 #define CONFIG_INTERFACES_MAX 64
 #define CONFIG_OVERLAY_MAX 2       /* one of each family */
 #define CONFIG_HOST_MAX 253
+#define CONFIG_ENDPOINT_TEXT_MAX (CONFIG_HOST_MAX + 9) /* [..]:65535 */
 #define CONFIG_FAULTS_MAX 50       /* then "and more" */
 #define CONFIG_PORT 4747
 #define CONFIG_DEVICE "ginnel0"
+#define CONFIG_OVERLAY_DEFAULT "10.77.0.0/16"
 
 /* ADDR or NAME, with or without :PORT; the port is filled in. */
 struct config_endpoint {
@@ -74,5 +79,27 @@ int config_parse(struct config *out, struct config_faults *faults, const char *p
 /* Reads the file. must: a missing file is a fault, else an empty config. */
 int config_load(struct config *out, struct config_faults *faults, const char *path, bool must);
 void config_clear(struct config *c);
+/* One fault a line, and how many more there were. */
+void config_faults_print(const struct config_faults *f, FILE *to);
 /* With static peers and own PKI there is no cluster and no manager. */
 bool config_is_static(const struct config *c);
+/* The overlay to go by with static peers: the config's, else the default. Returns how many. */
+unsigned config_overlay(const struct config *c, struct prefix out[CONFIG_OVERLAY_MAX]);
+
+/* ADDR, NAME, ADDR:PORT, NAME:PORT, [IPV6]:PORT; port is what stands for a missing one. -EINVAL.
+ * A name is a host's name whose last label is not a number, so that 10.9.0.300 is none.
+ */
+int config_endpoint_parse(struct config_endpoint *out, const char *text, uint16_t port);
+void config_endpoint_format(const struct config_endpoint *e, char out[CONFIG_ENDPOINT_TEXT_MAX]);
+/* ^[a-z][a-z0-9_.-]{0,14}$ and not one of the kernel's own words (lo, all, default). */
+bool config_device_ok(const char *name);
+/* Can p be an overlay? NULL, or why not: too large, too small, or meeting an address range that
+ * has a meaning of its own (loopback, link-local, multicast).
+ */
+const char *config_overlay_refusal(const struct prefix *p);
+/* Can another host dial this address? Not unspecified, multicast, broadcast, link-local or
+ * v4-mapped; loopback only if it may be.
+ */
+bool config_addr_dialable(const struct addr *a, bool loopback_ok);
+/* The known word nearest to what was typed, NULL if none is near. known is ended by NULL. */
+const char *config_nearest(const char *typed, const char *const *known);

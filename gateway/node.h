@@ -13,7 +13,7 @@
 #define NODE_FILE "node.json"
 #define NODE_POOLS_MAX 16
 #define NODE_MANAGERS_MAX 8
-#define NODE_OVERLAY_DEFAULT "10.77.0.0/16"
+#define NODE_OVERLAY_DEFAULT CONFIG_OVERLAY_DEFAULT
 #define NODE_POOLS_DEFAULT "10.80.0.0/14"
 
 struct node_manager {

@@ -23,15 +23,18 @@ struct endpoint {
 	uint16_t port; /* host order */
 };
 
-#define ADDR_TEXT_MAX 46
-#define PREFIX_TEXT_MAX 50
+#define ADDR_TEXT_MAX     46
+#define PREFIX_TEXT_MAX   50
 #define ENDPOINT_TEXT_MAX 56 /* [v6]:port */
 
-/* 0 or -EINVAL. No zone, no leading zeroes, nothing after it. */
+/* 0 or -EINVAL. No zone, no short forms or leading zeroes of IPv4, nothing after it. */
 int addr_parse(struct addr *out, const char *text);
+/* "none" if family is 0. */
 void addr_format(const struct addr *a, char out[ADDR_TEXT_MAX]);
 bool addr_equal(const struct addr *a, const struct addr *b);
-/* Unspecified, loopback, multicast, link-local, broadcast, v4-mapped: never an address of a workload. */
+/* Never an address of a workload: 0/8, 127/8, 169.254/16, 224/3 (multicast, reserved, broadcast);
+ * ::/8 (unspecified, loopback, v4-mapped, translated), fe80::/9, ff00::/8; no family.
+ */
 bool addr_is_special(const struct addr *a);
 int prefix_parse(struct prefix *out, const char *text); /* -EINVAL form, -ERANGE host bits set */
 void prefix_format(const struct prefix *p, char out[PREFIX_TEXT_MAX]);
@@ -41,28 +44,36 @@ bool prefix_overlaps(const struct prefix *a, const struct prefix *b);
 bool prefix_equal(const struct prefix *a, const struct prefix *b);
 /* The n-th address of a prefix, n counted from its first; false if outside. */
 bool prefix_host(const struct prefix *p, uint64_t n, struct addr *out);
-/* ADDR, ADDR:PORT, [ADDR]:PORT; without a port the given one. -EINVAL. */
+/* ADDR, ADDR:PORT, [ADDR], [ADDR]:PORT, brackets for IPv6 alone; without a port the given one.
+ * -EINVAL; a port of 0 is none.
+ */
 int endpoint_parse(struct endpoint *out, const char *text, uint16_t port);
 void endpoint_format(const struct endpoint *e, char out[ENDPOINT_TEXT_MAX]);
 bool endpoint_equal(const struct endpoint *a, const struct endpoint *b);
 
 struct ip_view {
 	struct addr src, dst;
-	uint8_t version;    /* 4 or 6 */
-	uint8_t proto;      /* of the upper layer, after extension headers */
-	uint8_t tos;        /* DSCP and ECN */
-	bool fragment;      /* any fragment */
-	bool first;         /* not a later fragment: l4 is there */
-	uint16_t total;     /* length of the whole packet, header included */
-	uint16_t l4;        /* offset of the upper layer's header */
-	uint16_t sport, dport; /* TCP, UDP, SCTP: host order; ICMP: type in sport's high byte, code low; else 0 */
+	uint8_t version; /* 4 or 6 */
+	uint8_t proto;   /* of the upper layer, after extension headers; or what a fragment says */
+	uint8_t tos;     /* DSCP and ECN */
+	bool fragment;   /* any fragment, but not one that is the whole packet (RFC 6946) */
+	bool first;      /* not a later fragment: l4 is there */
+	uint16_t total;  /* length of the whole packet, header included */
+	uint16_t l4;     /* offset of the upper layer's header */
+	/* TCP, UDP, SCTP: host order. ICMP: type in sport's high byte, code low. Else 0. */
+	uint16_t sport, dport;
 };
 
 #define IP_EXTENSIONS_MAX 8
 
 /* Reads the packet at p of which len bytes are there. Bytes beyond the header's own length are
- * left alone (a bundle). 0; -EBADMSG malformed, cut, v4 options with source routes, routing header,
- * more than IP_EXTENSIONS_MAX extension headers, a first fragment without its whole L4 header
- * (RFC 791, 8200, 7112).
+ * left alone (a bundle). 0; -EBADMSG:
+ * - malformed or cut; an IPv6 payload length of 0; more than 65535 bytes in all;
+ * - source routes, routing headers, home address and jumbo options;
+ * - more than IP_EXTENSIONS_MAX extension headers, hop-by-hop not the first of them;
+ * - a first fragment, or a whole packet, without the whole header of TCP, UDP, SCTP or ICMP;
+ * - a fragment that is empty, at offset 8, not a multiple of 8 though more follow, or that ends
+ *   beyond 65535 (RFC 791, 1858, 7112, 8200).
+ * Checksums are not looked at: the kernel behind the device does that.
  */
 int ip_parse(struct ip_view *out, const uint8_t *p, size_t len);

@@ -1,0 +1,471 @@
+/* SPDX-License-Identifier: GPL-3.0-or-later */
+/* A packet is judged by what its headers say, and the kernel behind the device judges it again:
+ * where the two could read the same bytes differently, a policy could be lied to. So whatever is
+ * odd is refused rather than interpreted: source routes, routing headers, addresses in options,
+ * fragments too small to hold the header that the policy asks about.
+ */
+#include "tun/ip.h"
+
+#include <arpa/inet.h>
+#include <errno.h>
+#include <netinet/in.h>
+#include <stdio.h>
+#include <string.h>
+
+#include "tun/bytes.h"
+
+#define V4_HEADER       20
+#define V6_HEADER       40
+#define V4_OPTION_END   0
+#define V4_OPTION_NOP   1
+#define V4_OPTION_LSRR  131
+#define V4_OPTION_SSRR  137
+#define V4_OFFSET_MASK  0x1fff
+#define V4_MORE         0x2000
+#define V6_FRAGMENT_LEN 8
+#define V6_OPTION_PAD1  0
+#define V6_OPTION_JUMBO 0xc2 /* RFC 2675 */
+#define V6_OPTION_HOME  0xc9 /* home address, RFC 6275: another source than the header's */
+#define FRAGMENT_UNIT   8
+#define PACKET_MAX      65535
+
+#define PREFIX_SEPARATOR '/'
+#define PORT_DIGITS_MAX  5
+#define LEN_DIGITS_MAX   3
+
+/* -- addresses -- */
+
+static unsigned addr_bits(const struct addr *a)
+{
+	return a->family == 4 ? 32 : a->family == 6 ? 128 : 0;
+}
+
+int addr_parse(struct addr *out, const char *text)
+{
+	struct addr a = {0};
+
+	/* inet_pton takes no zone, no short form and no leading zeroes of IPv4. */
+	if (inet_pton(AF_INET, text, a.b) == 1)
+		a.family = 4;
+	else if (inet_pton(AF_INET6, text, a.b) == 1)
+		a.family = 6;
+	else
+		return -EINVAL;
+	*out = a;
+	return 0;
+}
+
+void addr_format(const struct addr *a, char out[ADDR_TEXT_MAX])
+{
+	int family = a->family == 4 ? AF_INET : AF_INET6;
+
+	if (a->family == 0 || !inet_ntop(family, a->b, out, ADDR_TEXT_MAX))
+		snprintf(out, ADDR_TEXT_MAX, "none");
+}
+
+bool addr_equal(const struct addr *a, const struct addr *b)
+{
+	return a->family == b->family && memcmp(a->b, b->b, addr_bits(a) / 8) == 0;
+}
+
+static bool v4_is_special(const uint8_t *b)
+{
+	if (b[0] == 0 || b[0] == 127) /* this network, loopback: RFC 1122, 3.2.1.3 */
+		return true;
+	if (b[0] == 169 && b[1] == 254) /* link-local: RFC 3927 */
+		return true;
+	return b[0] >= 224; /* multicast, reserved, broadcast: RFC 5771, 1112, 919 */
+}
+
+static bool v6_is_special(const uint8_t *b)
+{
+	if (b[0] == 0) /* ::/8: unspecified, loopback, v4-mapped, v4-compatible, translated */
+		return true;
+	if (b[0] == 0xfe && b[1] >= 0x80) /* link-local, and the site-local of old: RFC 4291 */
+		return true;
+	return b[0] == 0xff; /* multicast */
+}
+
+bool addr_is_special(const struct addr *a)
+{
+	if (a->family == 4)
+		return v4_is_special(a->b);
+	return a->family != 6 || v6_is_special(a->b);
+}
+
+/* -- prefixes -- */
+
+/* Decimal digits alone, no leading zero, at most max. */
+static int digits_parse(uint32_t *out, const char *text, size_t digits_max, uint32_t max)
+{
+	size_t n = strlen(text);
+	uint32_t v = 0;
+
+	if (n == 0 || n > digits_max || (text[0] == '0' && n > 1))
+		return -EINVAL;
+	for (size_t i = 0; i < n; i++) {
+		if (text[i] < '0' || text[i] > '9')
+			return -EINVAL;
+		v = v * 10 + (uint32_t)(text[i] - '0');
+	}
+	if (v > max)
+		return -EINVAL;
+	*out = v;
+	return 0;
+}
+
+/* Are the first n bits equal? */
+static bool bits_equal(const uint8_t *a, const uint8_t *b, unsigned n)
+{
+	unsigned whole = n / 8, rest = n % 8;
+
+	if (memcmp(a, b, whole) != 0)
+		return false;
+	return rest == 0 || (a[whole] ^ b[whole]) >> (8 - rest) == 0;
+}
+
+/* Are all bits from the n-th of the address on zero? */
+static bool host_bits_zero(const struct addr *a, unsigned n)
+{
+	static const uint8_t zero[16];
+	unsigned at = n / 8, end = addr_bits(a) / 8;
+
+	if (n % 8 != 0) {
+		if ((a->b[at] & (0xff >> n % 8)) != 0)
+			return false;
+		at++;
+	}
+	return memcmp(a->b + at, zero, end - at) == 0;
+}
+
+int prefix_parse(struct prefix *out, const char *text)
+{
+	char addr[ADDR_TEXT_MAX];
+	const char *slash = strchr(text, PREFIX_SEPARATOR);
+	struct prefix p;
+	uint32_t len;
+
+	if (!slash || (size_t)(slash - text) >= sizeof(addr))
+		return -EINVAL;
+	memcpy(addr, text, (size_t)(slash - text));
+	addr[slash - text] = '\0';
+	if (addr_parse(&p.addr, addr) < 0)
+		return -EINVAL;
+	if (digits_parse(&len, slash + 1, LEN_DIGITS_MAX, addr_bits(&p.addr)) < 0)
+		return -EINVAL;
+	p.len = (uint8_t)len;
+	if (!host_bits_zero(&p.addr, p.len))
+		return -ERANGE;
+	*out = p;
+	return 0;
+}
+
+void prefix_format(const struct prefix *p, char out[PREFIX_TEXT_MAX])
+{
+	char addr[ADDR_TEXT_MAX];
+
+	addr_format(&p->addr, addr);
+	snprintf(out, PREFIX_TEXT_MAX, "%s/%u", addr, (unsigned)p->len);
+}
+
+bool prefix_contains(const struct prefix *p, const struct addr *a)
+{
+	return p->addr.family == a->family && p->len <= addr_bits(a) &&
+	       bits_equal(p->addr.b, a->b, p->len);
+}
+
+bool prefix_within(const struct prefix *inner, const struct prefix *outer)
+{
+	return inner->len >= outer->len && prefix_contains(outer, &inner->addr);
+}
+
+bool prefix_overlaps(const struct prefix *a, const struct prefix *b)
+{
+	return prefix_within(a, b) || prefix_within(b, a);
+}
+
+bool prefix_equal(const struct prefix *a, const struct prefix *b)
+{
+	return a->len == b->len && prefix_within(a, b);
+}
+
+bool prefix_host(const struct prefix *p, uint64_t n, struct addr *out)
+{
+	unsigned bits = addr_bits(&p->addr), host;
+	struct addr a = p->addr;
+
+	if (bits == 0 || p->len > bits)
+		return false;
+	host = bits - p->len;
+	if (host < 64 && n >> host != 0)
+		return false;
+	for (unsigned at = bits / 8; n != 0; n >>= 8)
+		a.b[--at] |= (uint8_t)n;
+	*out = a;
+	return true;
+}
+
+/* -- endpoints -- */
+
+int endpoint_parse(struct endpoint *out, const char *text, uint16_t port)
+{
+	char host[ENDPOINT_TEXT_MAX];
+	const char *at = text, *end, *colon;
+	struct endpoint e;
+	uint32_t number = port;
+	size_t len;
+
+	if (*text == '[') {
+		at++;
+		end = strchr(at, ']');
+		if (!end || (end[1] != '\0' && end[1] != ':'))
+			return -EINVAL;
+		colon = end[1] == ':' ? end + 1 : NULL;
+	} else {
+		colon = strchr(at, ':');
+		if (colon && strchr(colon + 1, ':'))
+			colon = NULL; /* an IPv6 address alone */
+		end = colon ? colon : at + strlen(at);
+	}
+	len = (size_t)(end - at);
+	if (len >= sizeof(host))
+		return -EINVAL;
+	memcpy(host, at, len);
+	host[len] = '\0';
+	if (addr_parse(&e.addr, host) < 0 || (*text == '[' && e.addr.family != 6))
+		return -EINVAL;
+	if (colon && (digits_parse(&number, colon + 1, PORT_DIGITS_MAX, 65535) < 0 || number == 0))
+		return -EINVAL;
+	e.port = (uint16_t)number;
+	*out = e;
+	return 0;
+}
+
+void endpoint_format(const struct endpoint *e, char out[ENDPOINT_TEXT_MAX])
+{
+	char addr[ADDR_TEXT_MAX];
+
+	addr_format(&e->addr, addr);
+	snprintf(out, ENDPOINT_TEXT_MAX, e->addr.family == 6 ? "[%s]:%u" : "%s:%u", addr,
+	         (unsigned)e->port);
+}
+
+bool endpoint_equal(const struct endpoint *a, const struct endpoint *b)
+{
+	return a->port == b->port && addr_equal(&a->addr, &b->addr);
+}
+
+/* -- packets -- */
+
+/* The upper layer's header, left bytes of which are there. whole: not a first fragment, so that
+ * lengths that it names must be there too.
+ */
+static int l4_parse(struct ip_view *v, const uint8_t *p, size_t left, bool whole)
+{
+	switch (v->proto) {
+	case IPPROTO_TCP:
+		if (left < 20 || p[12] >> 4 < 5 || (size_t)(p[12] >> 4) * 4 > left)
+			return -EBADMSG;
+		break;
+	case IPPROTO_UDP:
+		if (left < 8 || get_be16(p + 4) < 8 || (whole && get_be16(p + 4) > left))
+			return -EBADMSG;
+		break;
+	case IPPROTO_SCTP:
+		if (left < 12)
+			return -EBADMSG;
+		break;
+	case IPPROTO_ICMP:
+	case IPPROTO_ICMPV6:
+		if (left < 8)
+			return -EBADMSG;
+		v->sport = get_be16(p);
+		return 0;
+	default:
+		return 0;
+	}
+	v->sport = get_be16(p);
+	v->dport = get_be16(p + 2);
+	return 0;
+}
+
+/* What RFC 791 and 8200 ask of fragments, and RFC 1858: offset 1 would overwrite TCP's flags; no
+ * honest sender's first fragment is that small. offset in units of 8 bytes.
+ */
+static int fragment_check(unsigned offset, bool more, size_t payload)
+{
+	if (payload == 0 || offset == 1)
+		return -EBADMSG;
+	if (more && payload % FRAGMENT_UNIT != 0)
+		return -EBADMSG;
+	if (offset * FRAGMENT_UNIT + payload > PACKET_MAX)
+		return -EBADMSG;
+	return 0;
+}
+
+static int v4_options(const uint8_t *p, size_t len)
+{
+	size_t at = 0;
+
+	while (at < len && p[at] != V4_OPTION_END) {
+		if (p[at] == V4_OPTION_NOP) {
+			at++;
+			continue;
+		}
+		if (p[at] == V4_OPTION_LSRR || p[at] == V4_OPTION_SSRR)
+			return -EBADMSG;
+		if (len - at < 2 || p[at + 1] < 2 || p[at + 1] > len - at)
+			return -EBADMSG;
+		at += p[at + 1];
+	}
+	return 0;
+}
+
+static int v4_parse(struct ip_view *v, const uint8_t *p, size_t len)
+{
+	size_t header, payload;
+	unsigned offset;
+	bool more;
+
+	if (len < V4_HEADER)
+		return -EBADMSG;
+	header = (size_t)(p[0] & 15) * 4;
+	v->total = get_be16(p + 2);
+	if (header < V4_HEADER || v->total < header || v->total > len)
+		return -EBADMSG;
+	if (v4_options(p + V4_HEADER, header - V4_HEADER) < 0)
+		return -EBADMSG;
+	payload = v->total - header;
+	offset = get_be16(p + 6) & V4_OFFSET_MASK;
+	more = (get_be16(p + 6) & V4_MORE) != 0;
+	v->tos = p[1];
+	v->proto = p[9];
+	v->fragment = offset != 0 || more;
+	v->first = offset == 0;
+	v->l4 = (uint16_t)header;
+	v->src.family = v->dst.family = 4;
+	memcpy(v->src.b, p + 12, 4);
+	memcpy(v->dst.b, p + 16, 4);
+	if (v->fragment && fragment_check(offset, more, payload) < 0)
+		return -EBADMSG;
+	return v->first ? l4_parse(v, p + header, payload, !more) : 0;
+}
+
+/* Hop-by-hop or destination options, RFC 8200, 4.2. */
+static int v6_options(const uint8_t *p, size_t len)
+{
+	size_t at = 0;
+
+	while (at < len) {
+		if (p[at] == V6_OPTION_PAD1) {
+			at++;
+			continue;
+		}
+		if (p[at] == V6_OPTION_JUMBO || p[at] == V6_OPTION_HOME)
+			return -EBADMSG;
+		if (len - at < 2 || (size_t)p[at + 1] + 2 > len - at)
+			return -EBADMSG;
+		at += (size_t)p[at + 1] + 2;
+	}
+	return 0;
+}
+
+/* The fragment header at p: all of it is there. left counts from it. */
+static int v6_fragment(struct ip_view *v, const uint8_t *p, size_t left, bool *more)
+{
+	unsigned offset = get_be16(p + 2) >> 3;
+
+	*more = (p[3] & 1) != 0;
+	if (offset == 0 && !*more)
+		return 0; /* whole for all that: RFC 6946 */
+	v->fragment = true;
+	v->first = offset == 0;
+	return fragment_check(offset, *more, left - V6_FRAGMENT_LEN);
+}
+
+static bool v6_is_extension(uint8_t proto)
+{
+	return proto == IPPROTO_HOPOPTS || proto == IPPROTO_ROUTING || proto == IPPROTO_FRAGMENT ||
+	       proto == IPPROTO_DSTOPTS || proto == IPPROTO_AH;
+}
+
+/* The extension header at p of which left bytes are there: its length, or -EBADMSG. */
+static int v6_extension(struct ip_view *v, const uint8_t *p, size_t left, bool *more)
+{
+	size_t len;
+
+	if (left < 8)
+		return -EBADMSG;
+	switch (v->proto) {
+	case IPPROTO_FRAGMENT:
+		if (v6_fragment(v, p, left, more) < 0)
+			return -EBADMSG;
+		return V6_FRAGMENT_LEN;
+	case IPPROTO_AH: /* in units of 4, less 2: RFC 4302, 2.2. Fixed part 12, and padded to 8 */
+		len = ((size_t)p[1] + 2) * 4;
+		return len < 16 || len % 8 != 0 || len > left ? -EBADMSG : (int)len;
+	case IPPROTO_HOPOPTS:
+	case IPPROTO_DSTOPTS:
+		len = ((size_t)p[1] + 1) * 8;
+		if (len > left || v6_options(p + 2, len - 2) < 0)
+			return -EBADMSG;
+		return (int)len;
+	default: /* routing: RFC 5095 for type 0, and no other belongs in an overlay */
+		return -EBADMSG;
+	}
+}
+
+static int v6_parse(struct ip_view *v, const uint8_t *p, size_t len)
+{
+	size_t at = V6_HEADER, total;
+	bool more = false, fragmented = false;
+	int n;
+
+	if (len < V6_HEADER)
+		return -EBADMSG;
+	total = V6_HEADER + (size_t)get_be16(p + 4);
+	if (total == V6_HEADER || total > len || total > PACKET_MAX)
+		return -EBADMSG;
+	v->total = (uint16_t)total;
+	v->tos = (uint8_t)(get_be16(p) >> 4);
+	v->proto = p[6];
+	v->fragment = false;
+	v->first = true;
+	v->src.family = v->dst.family = 6;
+	memcpy(v->src.b, p + 8, 16);
+	memcpy(v->dst.b, p + 24, 16);
+	for (int count = 0; v->first && v6_is_extension(v->proto); count++) {
+		if (count == IP_EXTENSIONS_MAX || (v->proto == IPPROTO_HOPOPTS && count > 0))
+			return -EBADMSG;
+		if (v->proto == IPPROTO_FRAGMENT && fragmented)
+			return -EBADMSG;
+		fragmented |= v->proto == IPPROTO_FRAGMENT;
+		n = v6_extension(v, p + at, total - at, &more);
+		if (n < 0)
+			return -EBADMSG;
+		v->proto = p[at];
+		at += (size_t)n;
+	}
+	v->l4 = (uint16_t)at;
+	return v->first ? l4_parse(v, p + at, total - at, !more) : 0;
+}
+
+int ip_parse(struct ip_view *out, const uint8_t *p, size_t len)
+{
+	struct ip_view v = {0};
+	int err;
+
+	if (len == 0)
+		return -EBADMSG;
+	v.version = p[0] >> 4;
+	if (v.version == 4)
+		err = v4_parse(&v, p, len);
+	else if (v.version == 6)
+		err = v6_parse(&v, p, len);
+	else
+		err = -EBADMSG;
+	if (err)
+		return err;
+	*out = v;
+	return 0;
+}
