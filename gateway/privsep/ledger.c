@@ -352,6 +352,11 @@ const char *ledger_cluster(const struct ledger *l)
 	return l->cluster;
 }
 
+bool ledger_broken(const struct ledger *l)
+{
+	return l->broken;
+}
+
 static int ledger_fill(struct ledger *l, const char *cluster)
 {
 	char head[96];

@@ -54,6 +54,8 @@ int ledger_create(int dir, const char *cluster);
 int ledger_open(struct ledger **out, int dir);
 void ledger_close(struct ledger *l);
 const char *ledger_cluster(const struct ledger *l);
+/* A write failed so that the file's content is unknown: close it, open it anew. */
+bool ledger_broken(const struct ledger *l);
 
 /* Prunes tokens that expired long before t->created. -E2BIG LEDGER_TOKENS_MAX stand, -EEXIST. */
 int ledger_token_add(struct ledger *l, const struct ledger_token *t);
