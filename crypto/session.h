@@ -15,9 +15,11 @@
 #define SESSION_CID_LEN 4         /* the first byte names the worker, 24 random bits follow */
 #define SESSION_MTU_HANDSHAKE 1200 /* datagrams of a handshake; safe on any underlay path */
 #define SESSION_OVERHEAD 32       /* what session_seal adds at most */
-#define SESSION_PLAIN_MAX 16384
-#define SESSION_DATAGRAM_MAX 2048 /* of a handshake */
+#define SESSION_PLAIN_MAX 16352   /* a datagram is then at most 16384 bytes */
+#define SESSION_DATAGRAM_MAX 1700 /* of a handshake, that we read; ours are SESSION_MTU_HANDSHAKE */
+#define SESSION_ADDRESS_MAX 32
 #define SESSION_DEADLINE (15 * 1000000000LL) /* of a handshake, from first to last */
+#define SESSION_RESTART (2500 * 1000000LL)   /* without progress: a client starts anew */
 #define SESSION_RECORDS_SOFT (1ULL << 23)    /* rekey by a fresh handshake */
 #define SESSION_RECORDS_HARD 23726566ULL     /* 2^24.5, RFC 9147 section 4.5.3 */
 
@@ -47,7 +49,9 @@ void session_free(struct session *s); /* takes NULL; zeroes; emits nothing */
 void session_set_emit(struct session *s, session_emit_fn *emit, void *arg);
 
 /* One datagram of the handshake, whole and untouched. Returns the state after it. A datagram that
- * is noise changes nothing.
+ * is noise changes nothing; nor does an alert or an ACK in the clear, which anybody can forge (a
+ * client remembers the alert, and gives up by it if nothing better comes for SESSION_RESTART).
+ * Changes nothing once SESSION_UP: all datagrams are then session_open's.
  */
 enum session_state session_feed(struct session *s, const uint8_t *datagram, size_t len,
 				int64_t now);
@@ -81,8 +85,10 @@ uint64_t session_sealed(const struct session *s);    /* records sealed so far */
 ssize_t session_seal(struct session *s, const uint8_t *plain, size_t len, uint8_t *out, size_t max);
 
 /* Opens one datagram. Returns the length of the plaintext in out (of max bytes), 0 if it held no
- * application data (an ACK, a repeated flight: answered by emit), -EBADMSG forged or damaged,
- * -EALREADY replayed or too old, -EPIPE the session closed or failed by it.
+ * application data (an ACK, a repeated flight: answered by emit), -EBADMSG forged, damaged or not
+ * a record for our CID, -EALREADY replayed or too old, -EMSGSIZE the plaintext is larger than max
+ * (it is lost), -EPIPE the session closed or failed by it. A datagram carries one record of data:
+ * what comes behind the first is not delivered.
  */
 ssize_t session_open(struct session *s, const uint8_t *datagram, size_t len, uint8_t *out,
 		     size_t max, int64_t now);
@@ -100,14 +106,15 @@ void session_listener_free(struct session_listener *l);
 
 struct session_accept {
 	const void *address;           /* the source, as bytes: the cookie is bound to it */
-	size_t address_len;            /* at most 32 */
+	size_t address_len;            /* 1 to SESSION_ADDRESS_MAX */
 	uint8_t cid[SESSION_CID_LEN];  /* for the session, if it becomes one */
 	session_emit_fn *emit;
 	void *emit_arg;
 };
 
-/* One datagram from an address with no half-open session. 0: answered or ignored, nothing kept.
- * 1: *out is a new half-open session of the caller. -ENOMEM.
+/* One datagram from an address with no half-open session, or for which session_is_new_hello says
+ * yes. 0: answered or ignored, nothing kept. 1: *out is a new session of the caller, half-open or
+ * already failed; it takes the place of any half-open one from that address. -ENOMEM.
  */
 int session_listener_feed(struct session_listener *l, const struct session_accept *a,
 			  const uint8_t *datagram, size_t len, int64_t now, struct session **out);
@@ -120,3 +127,8 @@ int session_listener_feed(struct session_listener *l, const struct session_accep
 const uint8_t *session_datagram_cid(const uint8_t *datagram, size_t len);
 /* Does it begin with a plaintext handshake record or a unified header of a handshake epoch? */
 bool session_datagram_handshake(const uint8_t *datagram, size_t len);
+/* Does it begin a handshake other than the one that s (may be NULL) came from? A client that starts
+ * anew, or its host after a restart, does so from the same address. Such a datagram goes to the
+ * listener, not to s; s lives on until the listener hands out another in its place.
+ */
+bool session_is_new_hello(const struct session *s, const uint8_t *datagram, size_t len);

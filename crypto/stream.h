@@ -11,34 +11,43 @@
 #pragma once
 #include "crypto/wolf.h"
 
-#define STREAM_BACKLOG 65536        /* sealed bytes waiting for the socket: stop writing and reading */
+#define STREAM_BACKLOG 65536        /* sealed bytes waiting for the socket, or bytes waiting to be read */
+#define STREAM_PLAIN_MAX 16384      /* of one stream_write */
 #define STREAM_BARREN 65536         /* bytes of records without data: a flood */
 #define STREAM_DEADLINE (5 * 1000000000LL) /* of a handshake; the caller's timer */
 
 struct stream;
 
 /* Client. Offers exactly this ALPN and expects it back; expect as cert_judge wants it (role
- * manager for control and join). With ALPN_JOIN the exporter is kept.
+ * manager for control and join; cluster NULL: our own, or with a pin whichever it vouches for).
+ * alpn must outlive the stream. With ALPN_JOIN the exporter is kept. 0, -ENOMEM, -EINVAL.
  */
 int stream_dial(struct stream **out, struct wolf *w, const char *alpn,
 		const struct cert_expect *expect);
 /* Server. The ClientHello's one ALPN name decides: of `alpns` (comma separated, e.g.
- * "ginnel-ctl/1,ginnel-join/1"); with ALPN_JOIN no client certificate is asked for, with all others
- * it is required, of role node.
+ * "ginnel-ctl/1,ginnel-join/1"; must outlive the stream); with ALPN_JOIN no client certificate is
+ * asked for, with all others it is required, of role node.
  */
 int stream_accept(struct stream **out, struct wolf *w, const char *alpns);
 void stream_free(struct stream *s);
 
-/* Bytes that came from the socket; n = 0: the peer's end of file. 0, -EPIPE over (stream_why). */
+/* Bytes that came from the socket; n = 0: the peer's end of file. 0, -EAGAIN nothing taken,
+ * STREAM_BACKLOG bytes wait for stream_read, -EPIPE over (stream_why), -ENOMEM.
+ */
 int stream_feed(struct stream *s, const uint8_t *bytes, size_t n);
 /* Bytes for the socket, borrowed; *n may be 0. */
 const uint8_t *stream_pending(const struct stream *s, size_t *n);
 void stream_sent(struct stream *s, size_t n);
 
 bool stream_up(const struct stream *s); /* our side of the handshake is done */
-/* Plaintext. > 0 bytes, 0 nothing now, -EPIPE closed or failed. Drives the handshake too. */
+/* Plaintext. > 0 bytes, 0 nothing now, -EPIPE closed or failed. Drives the handshake too. While
+ * STREAM_BACKLOG bytes wait for the socket it returns 0: a peer that asks and does not listen must
+ * not fill our memory. After -EPIPE the pending bytes (an alert) should still go out.
+ */
 ssize_t stream_read(struct stream *s, uint8_t *buf, size_t max);
-/* All or nothing: n, -EAGAIN not up or STREAM_BACKLOG bytes wait, -EPIPE. n at most 16384. */
+/* All or nothing: n, -EAGAIN not up or STREAM_BACKLOG bytes wait, -EPIPE, -EMSGSIZE n is 0 or
+ * more than STREAM_PLAIN_MAX.
+ */
 ssize_t stream_write(struct stream *s, const uint8_t *buf, size_t n);
 /* Sends close_notify into the pending bytes. */
 void stream_close(struct stream *s);

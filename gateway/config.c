@@ -256,7 +256,17 @@ bool config_addr_dialable(const struct addr *a, bool loopback_ok)
 	return !addr_is_special(a) || (loopback_ok && meets(&p, loopback));
 }
 
-static bool within_any(const struct prefix *p, const struct prefix *list, unsigned n)
+bool config_overlaps(const struct prefix *p, const struct prefix *list, unsigned n)
+{
+	unsigned i;
+
+	for (i = 0; i < n; i++)
+		if (prefix_overlaps(p, &list[i]))
+			return true;
+	return false;
+}
+
+bool config_within(const struct prefix *p, const struct prefix *list, unsigned n)
 {
 	unsigned i;
 
@@ -351,7 +361,7 @@ static unsigned read_endpoints(struct parse *p, const char *key, struct config_e
 			config_fault(
 				p, places[n],
 				"%s: \"%s\" is neither address nor host name, with or without a "
-			        "port; "
+				"port; "
 				"write one like 10.9.0.2:4747, [fd00::2]:4747 or n2.example.org",
 				key, QUOTE(p, s));
 		else
@@ -902,7 +912,7 @@ static void check_in_overlay(struct parse *p, const char *key, const struct pref
 		snprintf(all + strlen(all), sizeof(all) - strlen(all), "%s%s", i ? ", " : "", text);
 	}
 	for (i = 0; i < n; i++) {
-		if (within_any(&list[i], overlay, noverlay))
+		if (config_within(&list[i], overlay, noverlay))
 			continue;
 		prefix_format(&list[i], text);
 		config_fault(p, at[i],
@@ -926,7 +936,7 @@ static void check_endpoints(struct parse *p, const char *key, const struct confi
 			             "%s: %s is no address that other hosts can reach; give one of "
 			             "the host's own",
 			             key, list[i].host);
-		else if (within_any(&host, overlay, noverlay))
+		else if (config_within(&host, overlay, noverlay))
 			config_fault(p, at[i],
 			             "%s: %s lies inside the overlay, which runs over it; give an "
 			             "address of the "

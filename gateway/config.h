@@ -101,5 +101,8 @@ const char *config_overlay_refusal(const struct prefix *p);
  * v4-mapped; loopback only if it may be.
  */
 bool config_addr_dialable(const struct addr *a, bool loopback_ok);
+/* Does p lie within one of the list; does it overlap one? */
+bool config_within(const struct prefix *p, const struct prefix *list, unsigned n);
+bool config_overlaps(const struct prefix *p, const struct prefix *list, unsigned n);
 /* The known word nearest to what was typed, NULL if none is near. known is ended by NULL. */
 const char *config_nearest(const char *typed, const char *const *known);

@@ -26,8 +26,10 @@ int identity_load_files(struct identity *out, const char *cert, const char *key,
 			time_t wall, char *why, size_t max);
 void identity_clear(struct identity *i);
 
-/* Writes BASE.key, BASE.pem, ca.pem into dir, the certificate last, so that an identity is whole or
- * not there. trust_pem: the roots.
+/* Writes BASE.key, BASE.pem, ca.pem into dir, so that after a crash or on a full disk the old
+ * identity or the new one is there, whole: the key goes to BASE.key.new, the certificate's rename is
+ * the moment of change, and the key takes its place after it (loading finishes that if it must).
+ * trust_pem: the roots. 0 or -errno.
  */
 int identity_save_dir(int dir, const char *base, const struct cert_key *key,
 		      const struct cert_chain *chain, const char *trust_pem, size_t trust_len);

@@ -11,6 +11,8 @@
 #include "tun/ip.h"
 
 #define NODE_FILE "node.json"
+#define NODE_BYTES_MAX 65536
+#define NODE_FORMAT 1 /* of the file; another one was written by another ginnel */
 #define NODE_POOLS_MAX 16
 #define NODE_MANAGERS_MAX 8
 #define NODE_OVERLAY_DEFAULT CONFIG_OVERLAY_DEFAULT
@@ -45,8 +47,15 @@ bool node_address(const struct node *n, int family, struct addr *out);
 int node_parse(struct node *out, const char *json, size_t len);
 char *node_format(const struct node *n); /* malloc'ed, NULL: no memory */
 
-int node_load(struct node *out, int state_dir);         /* -ENOENT: not initialised; -EPERM; -EBADMSG */
-int node_save(const struct node *n, int state_dir);
+/* NULL, or why no node can be like this: names, a port or a prefix out of range, prefixes outside
+ * the overlay or over each other, pools that meet the overlay, addresses of nobody. What node_parse
+ * demands, and what who makes a node calls before it saves it.
+ */
+const char *node_refusal(const struct node *n);
+
+/* -ENOENT not initialised; -EPERM others can read or write it; -EBADMSG; other -errno. */
+int node_load(struct node *out, int state_dir);
+int node_save(const struct node *n, int state_dir); /* -EINVAL: node_refusal */
 
 /* From a static config (config_is_static) whose certificate says cluster and name. -EINVAL with a
  * line in why (of max bytes): name contradicts the certificate, no prefixes, prefix outside the

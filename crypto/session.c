@@ -1,0 +1,885 @@
+/* SPDX-License-Identifier: GPL-3.0-or-later */
+/* wolfSSL does the protocol; this file decides what it gets to see and when it may send.
+ *
+ * What it sees: datagrams whose records are of the right shape, never an alert or ACK in the clear
+ * (RFC 9147 lets anyone on the path forge them, and wolfSSL takes an ACK of epoch 0 at any time,
+ * also the one that ends a client's handshake), never anything in the clear once the session is
+ * up.
+ *
+ * When it sends: wolfSSL starts no timer, counts its timeouts in whole seconds, and skips in
+ * silence what it thinks too soon by its own clock. Here one clock rules, the caller's: a flight
+ * is repeated after RTX_FIRST, then doubling, also on the peer's repeats, never sooner than RTX_MIN
+ * after the last time. With ML-KEM the second ClientHello is in two datagrams, and some orders of
+ * loss end in an error or in two ends that wait for each other: a client that makes no progress
+ * for SESSION_RESTART throws its WOLFSSL away and starts anew within the same struct session.
+ *
+ * A client is up when the server acknowledged its Finished, in a protected record; the server
+ * does so only after it judged the certificate. So both ends are up with a peer that took them.
+ */
+#include "crypto/session.h"
+
+#include <errno.h>
+#include <limits.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include <wolfssl/wolfcrypt/settings.h>
+#include <wolfssl/ssl.h>
+#include <wolfssl/error-ssl.h>
+#include <wolfssl/internal.h>
+
+#include "crypto/secret.h"
+
+#define MS 1000000LL
+#define RTX_FIRST (300 * MS)
+#define RTX_MAX (2400 * MS)
+#define RTX_MIN (200 * MS)
+#define RTX_QUICK (75 * MS)      /* until a part of a flight is acknowledged */
+#define RESTART_AFTER_ERROR (300 * MS)
+#define MTU_UP 16384
+#define LONG_AGO (INT64_MIN / 2)
+
+/* RFC 9147 section 4: DTLSPlaintext and the unified header. */
+#define PLAIN_HEADER 13
+#define HANDSHAKE_HEADER 12
+#define TYPE_ALERT 21
+#define TYPE_HANDSHAKE 22
+#define TYPE_ACK 26
+#define CLIENT_HELLO 1
+#define SERVER_HELLO 2
+#define UNIFIED_MASK 0xe0
+#define UNIFIED 0x20
+#define UNIFIED_CID 0x10
+#define UNIFIED_SEQ16 0x08
+#define UNIFIED_LENGTH 0x04
+#define UNIFIED_EPOCH 0x03
+#define RANDOM_LEN 32
+#define RANDOM_AT (PLAIN_HEADER + HANDSHAKE_HEADER + 2)
+
+struct session {
+	WOLFSSL *ssl;
+	struct wolf_peer peer;
+	enum session_state state;
+	bool client;
+	bool stateless; /* in a listener: nothing but a HelloRetryRequest may leave */
+	bool emitted;   /* something left in the present call */
+	bool broken;    /* a client's handshake came to nothing: restart_at */
+	uint8_t cid[SESSION_CID_LEN];
+	uint8_t random[RANDOM_LEN]; /* a server's: of the hello it came from */
+	session_emit_fn *emit;
+	void *emit_arg;
+	const uint8_t *in; /* the datagram that wolfSSL may read */
+	size_t in_len;
+	uint8_t *seal; /* session_seal's out, while it runs */
+	size_t seal_max, seal_len;
+	uint64_t sealed;
+	int64_t started, progress_at, restart_at;
+	int64_t rtx_at, rtx_wait, rtx_last, quick_at;
+	unsigned progress;
+	unsigned errors;
+	int plain_alert; /* that came in the clear, -1 */
+};
+
+static uint16_t get_be16(const uint8_t *p)
+{
+	return (uint16_t)(p[0] << 8 | p[1]);
+}
+
+static uint32_t get_be24(const uint8_t *p)
+{
+	return (uint32_t)p[0] << 16 | (uint32_t)p[1] << 8 | p[2];
+}
+
+/* -- records, without keys ------------------------------------------------------------------ */
+
+const uint8_t *session_datagram_cid(const uint8_t *d, size_t len)
+{
+	if (len < 1 + SESSION_CID_LEN + 1 || (d[0] & (UNIFIED_MASK | UNIFIED_CID)) !=
+						    (UNIFIED | UNIFIED_CID))
+		return NULL;
+	return d + 1;
+}
+
+/* The length of a plaintext record at d, 0 if there is no whole one. */
+static size_t plain_record(const uint8_t *d, size_t len)
+{
+	size_t n;
+
+	if (len < PLAIN_HEADER || d[1] != 0xfe || (d[2] != 0xfd && d[2] != 0xff))
+		return 0;
+	if (get_be16(d + 3) != 0) /* epoch */
+		return 0;
+	n = get_be16(d + 11);
+	if (!n || n > len - PLAIN_HEADER)
+		return 0;
+	return PLAIN_HEADER + n;
+}
+
+/* The length of a protected record for cid, 0 if there is none. */
+static size_t protected_record(const uint8_t *cid, const uint8_t *d, size_t len)
+{
+	const uint8_t *got = session_datagram_cid(d, len);
+	size_t header = 1 + SESSION_CID_LEN + (d[0] & UNIFIED_SEQ16 ? 2u : 1u);
+	size_t n;
+
+	if (!got || memcmp(got, cid, SESSION_CID_LEN) != 0)
+		return 0;
+	if (!(d[0] & UNIFIED_LENGTH))
+		return len > header + 16 ? len : 0;
+	if (len < header + 2)
+		return 0;
+	n = get_be16(d + header);
+	header += 2;
+	return n >= 16 && n <= len - header ? header + n : 0;
+}
+
+/* The one handshake message (or fragment) of a plaintext record: its type, or -1. */
+static int plain_message(const uint8_t *record, size_t len, uint16_t *seq)
+{
+	const uint8_t *h = record + PLAIN_HEADER;
+	uint32_t total, offset, part;
+
+	if (record[0] != TYPE_HANDSHAKE || len < PLAIN_HEADER + HANDSHAKE_HEADER)
+		return -1;
+	total = get_be24(h + 1);
+	*seq = get_be16(h + 4);
+	offset = get_be24(h + 6);
+	part = get_be24(h + 9);
+	if (offset > total || part > total - offset ||
+	    part != len - PLAIN_HEADER - HANDSHAKE_HEADER)
+		return -1;
+	return h[0];
+}
+
+bool session_datagram_handshake(const uint8_t *d, size_t len)
+{
+	uint16_t seq;
+	size_t n;
+
+	if (session_datagram_cid(d, len))
+		return (d[0] & UNIFIED_EPOCH) == 2;
+	n = plain_record(d, len);
+	return n && plain_message(d, n, &seq) >= 0;
+}
+
+/* The client's random of a datagram that begins with a ClientHello's first part, or NULL. */
+static const uint8_t *hello_random(const uint8_t *d, size_t len)
+{
+	size_t n = plain_record(d, len);
+	uint16_t seq;
+
+	if (!n || plain_message(d, n, &seq) != CLIENT_HELLO || n < RANDOM_AT + RANDOM_LEN)
+		return NULL;
+	if (get_be24(d + PLAIN_HEADER + 6) != 0 || seq > 1)
+		return NULL;
+	return d + RANDOM_AT;
+}
+
+bool session_is_new_hello(const struct session *s, const uint8_t *d, size_t len)
+{
+	const uint8_t *random = hello_random(d, len);
+
+	if (!random)
+		return false;
+	return !s || s->client || memcmp(random, s->random, RANDOM_LEN) != 0;
+}
+
+/* May wolfSSL see it? All of it or nothing: a datagram that is partly noise is noise. */
+static bool admissible(struct session *s, const uint8_t *d, size_t len)
+{
+	bool any = false;
+
+	while (len) {
+		size_t n = plain_record(d, len);
+		uint16_t seq;
+
+		if (n && (d[0] == TYPE_ALERT || d[0] == TYPE_ACK)) {
+			if (d[0] == TYPE_ALERT && n == PLAIN_HEADER + 2)
+				s->plain_alert = d[PLAIN_HEADER + 1];
+			return false;
+		}
+		if (n) {
+			if (plain_message(d, n, &seq) != (s->client ? SERVER_HELLO : CLIENT_HELLO))
+				return false;
+			/* Each is alone in its flight: one that comes early is of an old
+			 * attempt, and would be kept for later.
+			 */
+			if (seq > s->ssl->keys.dtls_expected_peer_handshake_number)
+				return false;
+		} else {
+			n = protected_record(s->cid, d, len);
+			if (!n)
+				return false;
+		}
+		d += n;
+		len -= n;
+		any = true;
+	}
+	return any;
+}
+
+/* -- between wolfSSL and the caller --------------------------------------------------------- */
+
+static int on_receive(WOLFSSL *ssl, char *buf, int max, void *arg)
+{
+	struct session *s = arg;
+	const uint8_t *in = s->in;
+
+	(void)ssl;
+	s->in = NULL;
+	if (!in || max < 0 || s->in_len > (size_t)max)
+		return WOLFSSL_CBIO_ERR_WANT_READ;
+	memcpy(buf, in, s->in_len);
+	return (int)s->in_len;
+}
+
+static void emit(struct session *s, const uint8_t *d, size_t len)
+{
+	if (s->stateless && d[0] != TYPE_HANDSHAKE)
+		return; /* no alerts to strangers */
+	s->emitted = true;
+	if (s->emit)
+		s->emit(s->emit_arg, d, len);
+}
+
+static int on_send(WOLFSSL *ssl, char *buf, int len, void *arg)
+{
+	struct session *s = arg;
+	const uint8_t *d = (const uint8_t *)buf;
+
+	(void)ssl;
+	if (len <= 0)
+		return len;
+	if (!s->seal) {
+		emit(s, d, (size_t)len);
+		return len;
+	}
+	/* What wolfSSL had to say besides comes first, the sealed record last. */
+	if (s->seal_len)
+		emit(s, s->seal, s->seal_len);
+	if ((size_t)len > s->seal_max)
+		return WOLFSSL_CBIO_ERR_GENERAL;
+	memcpy(s->seal, d, (size_t)len);
+	s->seal_len = (size_t)len;
+	return len;
+}
+
+/* Retransmission by our clock: wolfSSL compares the last one's time with its own clock, so it is
+ * shown one that lies far back, or one in the future.
+ */
+static void clock_in(struct session *s, int64_t now)
+{
+	s->ssl->dtls13Rtx.lastRtx = now - s->rtx_last < RTX_MIN ? INT64_MAX : 0;
+	wolf_enter(s->peer.w);
+}
+
+static void clock_out(struct session *s, int64_t now)
+{
+	wolf_leave();
+	if (s->ssl->dtls13Rtx.lastRtx != 0 && s->ssl->dtls13Rtx.lastRtx != INT64_MAX)
+		s->rtx_last = now;
+}
+
+static int ssl_make(struct session *s)
+{
+	WOLFSSL *ssl;
+	int err;
+
+	err = wolf_ssl_new(&ssl, &s->peer, s->client ? WOLF_DTLS_CLIENT : WOLF_DTLS_SERVER);
+	if (err)
+		return err;
+	wolfSSL_SSLSetIORecv(ssl, on_receive);
+	wolfSSL_SSLSetIOSend(ssl, on_send);
+	wolfSSL_SetIOReadCtx(ssl, s);
+	wolfSSL_SetIOWriteCtx(ssl, s);
+	wolfSSL_dtls_set_using_nonblock(ssl, 1);
+	if (wolfSSL_dtls_set_mtu(ssl, SESSION_MTU_HANDSHAKE) != WOLFSSL_SUCCESS ||
+	    wolfSSL_dtls_cid_use(ssl) != WOLFSSL_SUCCESS ||
+	    wolfSSL_dtls_cid_set(ssl, s->cid, SESSION_CID_LEN) != WOLFSSL_SUCCESS ||
+	    (!s->client && wolfSSL_dtls13_allow_ch_frag(ssl, 1) != WOLFSSL_SUCCESS)) {
+		wolfSSL_free(ssl);
+		return -ENOMEM;
+	}
+	s->ssl = ssl;
+	return 0;
+}
+
+static int session_new(struct session **out, struct wolf *w, bool client, const char *node)
+{
+	const struct cert_expect expect = {.node = node, .role = ROLE_NODE};
+	struct session *s;
+	int err;
+
+	s = calloc(1, sizeof(*s));
+	if (!s)
+		return -ENOMEM;
+	s->client = client;
+	s->plain_alert = -1;
+	s->rtx_last = LONG_AGO;
+	err = wolf_peer_init(&s->peer, w, ALPN_TUNNEL, &expect);
+	if (err)
+		goto fail_peer;
+	*out = s;
+	return 0;
+fail_peer:
+	free(s);
+	return err;
+}
+
+void session_free(struct session *s)
+{
+	if (!s)
+		return;
+	s->emit = NULL;
+	wolfSSL_free(s->ssl);
+	wolf_peer_clear(&s->peer);
+	secret_wipe(s, sizeof(*s));
+	free(s);
+}
+
+void session_set_emit(struct session *s, session_emit_fn *fn, void *arg)
+{
+	s->emit = fn;
+	s->emit_arg = arg;
+}
+
+/* -- the handshake -------------------------------------------------------------------------- */
+
+static void timers_start(struct session *s, int64_t now)
+{
+	s->progress_at = now;
+	s->rtx_wait = RTX_FIRST;
+	s->rtx_at = now + RTX_FIRST;
+	s->quick_at = INT64_MAX;
+	s->restart_at = INT64_MAX;
+}
+
+/* What the peer has got us to so far; changes with each message that counted. */
+static unsigned progress_of(const struct session *s)
+{
+	return (unsigned)s->ssl->keys.dtls_expected_peer_handshake_number << 8 |
+	       (unsigned)(s->client ? s->ssl->options.connectState : s->ssl->options.acceptState);
+}
+
+static void timers_follow(struct session *s, int64_t now)
+{
+	unsigned progress = progress_of(s);
+
+	if (progress != s->progress) {
+		s->progress = progress;
+		s->plain_alert = -1; /* a peer that goes on did not refuse us */
+		timers_start(s, now);
+	}
+	if (wolfSSL_dtls13_use_quick_timeout(s->ssl)) {
+		if (s->quick_at == INT64_MAX)
+			s->quick_at = now + RTX_QUICK;
+	} else {
+		s->quick_at = INT64_MAX;
+	}
+}
+
+static enum session_state fail(struct session *s, const char *why)
+{
+	if (!s->peer.why[0])
+		snprintf(s->peer.why, sizeof(s->peer.why), "%s", why);
+	return s->state = SESSION_FAILED;
+}
+
+/* An error of wolfSSL's. What the peer said under its keys, or what we hold against its
+ * certificate, is final. All else can be forged or is one of wolfSSL's edges: a client tries
+ * again a little later; a server's half-open session costs nothing to replace.
+ */
+static enum session_state failed(struct session *s, int error, int64_t now)
+{
+	bool judged = s->peer.why[0] || s->peer.refusal != CERT_OK;
+
+	wolf_peer_failed(&s->peer, s->ssl, error);
+	if (!s->client || judged || s->peer.refusal != CERT_OK || s->peer.alert >= 0)
+		return fail(s, "the handshake failed");
+	s->broken = true;
+	s->restart_at = now + (RESTART_AFTER_ERROR << (s->errors < 3 ? s->errors : 3));
+	s->errors++;
+	return s->state;
+}
+
+static enum session_state up(struct session *s)
+{
+	unsigned cid = 0;
+
+	if (wolf_peer_up(&s->peer, s->ssl) < 0) {
+		wolfSSL_shutdown(s->ssl);
+		return fail(s, "");
+	}
+	if (wolfSSL_dtls_cid_get_tx_size(s->ssl, &cid) != WOLFSSL_SUCCESS ||
+	    cid != SESSION_CID_LEN) {
+		wolfSSL_shutdown(s->ssl);
+		return fail(s, "the peer uses no connection ID of 4 bytes");
+	}
+	wolfSSL_FreeArrays(s->ssl);
+	wolfSSL_dtls_set_mtu(s->ssl, MTU_UP);
+	s->rtx_wait = RTX_FIRST;
+	s->rtx_at = s->quick_at = s->restart_at = INT64_MAX;
+	return s->state = SESSION_UP;
+}
+
+/* Lets wolfSSL go as far as it can. */
+static enum session_state drive(struct session *s, int64_t now)
+{
+	int r, error;
+
+	do {
+		clock_in(s, now);
+		r = s->client ? wolfSSL_connect(s->ssl) : wolfSSL_accept(s->ssl);
+		error = r == WOLFSSL_SUCCESS ? 0 : wolfSSL_get_error(s->ssl, r);
+		clock_out(s, now);
+		/* Data before we are up is nobody's: the peer will send it again. */
+		if (error == APP_DATA_READY)
+			s->ssl->buffers.clearOutputBuffer.length = 0;
+	} while (error == APP_DATA_READY);
+	if (!error)
+		return up(s);
+	if (error != WOLFSSL_ERROR_WANT_READ && error != WOLFSSL_ERROR_WANT_WRITE)
+		return failed(s, error, now);
+	timers_follow(s, now);
+	return s->state;
+}
+
+static enum session_state restart(struct session *s, int64_t now)
+{
+	WOLFSSL *old = s->ssl;
+
+	wolf_peer_reset(&s->peer);
+	s->ssl = NULL;
+	if (ssl_make(s) < 0) {
+		s->ssl = old;
+		return fail(s, "out of memory");
+	}
+	wolfSSL_free(old);
+	s->broken = false;
+	s->rtx_last = LONG_AGO;
+	s->progress = progress_of(s);
+	timers_start(s, now);
+	return drive(s, now);
+}
+
+int session_dial(struct session **out, struct wolf *w, const struct session_dial *d, int64_t now)
+{
+	struct session *s;
+	int err;
+
+	err = session_new(&s, w, true, d->expect);
+	if (err)
+		return err;
+	memcpy(s->cid, d->cid, sizeof(s->cid));
+	session_set_emit(s, d->emit, d->emit_arg);
+	err = ssl_make(s);
+	if (err)
+		goto fail;
+	s->started = now;
+	s->progress = progress_of(s);
+	timers_start(s, now);
+	drive(s, now);
+	*out = s;
+	return 0;
+fail:
+	session_free(s);
+	return err;
+}
+
+enum session_state session_feed(struct session *s, const uint8_t *d, size_t len, int64_t now)
+{
+	if (s->state != SESSION_HANDSHAKE || s->broken || len > SESSION_DATAGRAM_MAX ||
+	    !admissible(s, d, len))
+		return s->state;
+	s->in = d;
+	s->in_len = len;
+	drive(s, now);
+	s->in = NULL;
+	return s->state;
+}
+
+/* wolfSSL's timeout: acknowledges a part of a flight at once, repeats ours only on the second call
+ * if there was something to acknowledge. Its own wait doubles with each call until it gives up;
+ * ours is what counts, so its is put back.
+ */
+static int timeout(struct session *s, bool repeat, int64_t now)
+{
+	int r, error = 0;
+
+	clock_in(s, now);
+	wolfSSL_dtls_set_timeout_init(s->ssl, 1);
+	if (repeat && wolfSSL_dtls13_use_quick_timeout(s->ssl))
+		wolfSSL_dtls_got_timeout(s->ssl);
+	r = wolfSSL_dtls_got_timeout(s->ssl);
+	if (r != WOLFSSL_SUCCESS)
+		error = wolfSSL_get_error(s->ssl, r);
+	wolfSSL_dtls_set_timeout_init(s->ssl, 1);
+	clock_out(s, now);
+	return error;
+}
+
+static void backoff(struct session *s, int64_t now)
+{
+	s->rtx_wait = s->rtx_wait * 2 < RTX_MAX ? s->rtx_wait * 2 : RTX_MAX;
+	s->rtx_at = now + s->rtx_wait;
+}
+
+static enum session_state tick_handshake(struct session *s, int64_t now)
+{
+	bool stuck = s->broken ? now >= s->restart_at : now - s->progress_at >= SESSION_RESTART;
+	int error = 0;
+
+	if (s->client && s->plain_alert >= 0 && now - s->progress_at >= SESSION_RESTART) {
+		s->peer.alert = s->plain_alert;
+		snprintf(s->peer.why, sizeof(s->peer.why), "the peer ended it: %s (alert %d)",
+			 wolf_alert_name(s->plain_alert), s->plain_alert);
+		return fail(s, "");
+	}
+	if (now - s->started >= SESSION_DEADLINE)
+		return fail(s, s->progress_at == s->started || (s->client && s->progress >> 8 == 0)
+				       ? "no answer"
+				       : "the handshake was not done in time");
+	if (s->client && stuck)
+		return restart(s, now);
+	if (s->broken)
+		return s->state;
+	if (now >= s->rtx_at) {
+		error = timeout(s, true, now);
+		backoff(s, now);
+	} else if (now >= s->quick_at) {
+		error = timeout(s, false, now);
+	} else {
+		return s->state;
+	}
+	s->quick_at = INT64_MAX;
+	if (error)
+		return failed(s, error, now);
+	return s->state;
+}
+
+/* After the handshake: only an answer to the peer's KeyUpdate can wait for its ACK. */
+static bool waits_for_ack(const struct session *s)
+{
+	return s->ssl->dtls13Rtx.rtxRecords || wolfSSL_dtls13_use_quick_timeout(s->ssl);
+}
+
+enum session_state session_tick(struct session *s, int64_t now)
+{
+	if (s->state == SESSION_HANDSHAKE)
+		return tick_handshake(s, now);
+	if (s->state != SESSION_UP || now < s->rtx_at)
+		return s->state;
+	timeout(s, true, now);
+	backoff(s, now);
+	if (!waits_for_ack(s))
+		s->rtx_at = INT64_MAX;
+	return s->state;
+}
+
+static int64_t earlier(int64_t a, int64_t b)
+{
+	return a < b ? a : b;
+}
+
+int64_t session_deadline(const struct session *s)
+{
+	int64_t at;
+
+	if (s->state == SESSION_UP)
+		return s->rtx_at;
+	if (s->state != SESSION_HANDSHAKE)
+		return INT64_MAX;
+	at = s->started + SESSION_DEADLINE;
+	if (s->broken)
+		return earlier(at, s->restart_at);
+	at = earlier(at, earlier(s->rtx_at, s->quick_at));
+	if (s->client)
+		at = earlier(at, s->progress_at + SESSION_RESTART);
+	return at;
+}
+
+/* -- records of application data ------------------------------------------------------------ */
+
+ssize_t session_seal(struct session *s, const uint8_t *plain, size_t len, uint8_t *out, size_t max)
+{
+	int r;
+
+	if (s->state != SESSION_UP)
+		return -EPIPE;
+	if (!len || len > SESSION_PLAIN_MAX || max < len + SESSION_OVERHEAD)
+		return -EMSGSIZE;
+	if (s->sealed >= SESSION_RECORDS_HARD)
+		return -EKEYEXPIRED;
+	s->seal = out;
+	s->seal_max = max;
+	s->seal_len = 0;
+	r = wolfSSL_write(s->ssl, plain, (int)len);
+	s->seal = NULL;
+	if (r != (int)len || !s->seal_len) {
+		wolf_peer_failed(&s->peer, s->ssl, wolfSSL_get_error(s->ssl, r));
+		fail(s, "a record could not be sealed");
+		return -EPIPE;
+	}
+	s->sealed++;
+	return (ssize_t)s->seal_len;
+}
+
+/* Whatever else the datagram held; true if there was application data among it. */
+static bool drain(struct session *s, int *error)
+{
+	uint8_t rest[512];
+	bool any = false;
+	int r;
+
+	while ((r = wolfSSL_read(s->ssl, rest, sizeof(rest))) > 0)
+		any = true;
+	*error = wolfSSL_get_error(s->ssl, r);
+	secret_wipe(rest, sizeof(rest));
+	return any;
+}
+
+static ssize_t ended(struct session *s, int error)
+{
+	if (error == WOLFSSL_ERROR_ZERO_RETURN) {
+		snprintf(s->peer.why, sizeof(s->peer.why), "the peer closed the session");
+		s->state = SESSION_CLOSED;
+		return -EPIPE;
+	}
+	wolf_peer_failed(&s->peer, s->ssl, error);
+	fail(s, "the session failed");
+	return -EPIPE;
+}
+
+/* Nothing to deliver, nothing wrong with the session: what was it? wolfSSL drops in silence, but
+ * leaves the last record's type (inside the protection) and whether its tag was good.
+ */
+static ssize_t verdict(const struct session *s)
+{
+	if (!s->ssl->keys.decryptedCur)
+		return -EBADMSG;
+	return s->ssl->curRL.type == application_data ? -EALREADY : 0;
+}
+
+ssize_t session_open(struct session *s, const uint8_t *d, size_t len, uint8_t *out, size_t max,
+		     int64_t now)
+{
+	bool whole = true;
+	int r, error;
+
+	if (s->state != SESSION_UP)
+		return -EPIPE;
+	if (!len || len > MTU_UP || !protected_record(s->cid, d, len))
+		return -EBADMSG;
+	s->in = d;
+	s->in_len = len;
+	s->ssl->keys.decryptedCur = 0;
+	s->ssl->curRL.type = 0;
+	clock_in(s, now);
+	r = wolfSSL_read(s->ssl, out, max < INT_MAX ? (int)max : INT_MAX);
+	if (r > 0) {
+		whole = wolfSSL_pending(s->ssl) == 0;
+		drain(s, &error);
+	} else {
+		error = wolfSSL_get_error(s->ssl, r);
+	}
+	clock_out(s, now);
+	s->in = NULL;
+	if (s->rtx_at == INT64_MAX && waits_for_ack(s)) {
+		s->rtx_wait = RTX_FIRST;
+		s->rtx_at = now + RTX_FIRST;
+	}
+	if (error != WOLFSSL_ERROR_WANT_READ && error != WOLFSSL_ERROR_WANT_WRITE) {
+		ended(s, error);
+		if (r <= 0)
+			return -EPIPE;
+	}
+	if (r > 0)
+		return whole ? r : -EMSGSIZE;
+	return verdict(s);
+}
+
+void session_close(struct session *s)
+{
+	if (s->state != SESSION_UP)
+		return;
+	wolfSSL_shutdown(s->ssl);
+	snprintf(s->peer.why, sizeof(s->peer.why), "we closed the session");
+	s->state = SESSION_CLOSED;
+}
+
+/* -- what it says of itself ----------------------------------------------------------------- */
+
+enum session_state session_state(const struct session *s)
+{
+	return s->state;
+}
+
+const char *session_why(const struct session *s)
+{
+	return s->state == SESSION_FAILED || s->state == SESSION_CLOSED ? s->peer.why : "";
+}
+
+enum cert_refusal session_refusal(const struct session *s)
+{
+	return s->peer.refusal;
+}
+
+int session_peer_alert(const struct session *s)
+{
+	return s->peer.alert;
+}
+
+const struct cert_info *session_peer(const struct session *s)
+{
+	return s->state == SESSION_UP || s->state == SESSION_CLOSED ? s->peer.info : NULL;
+}
+
+const char *session_kex(const struct session *s)
+{
+	return s->state == SESSION_UP ? wolfSSL_get_curve_name(s->ssl) : "";
+}
+
+const char *session_cipher(const struct session *s)
+{
+	return s->state == SESSION_UP ? wolfSSL_get_cipher_name(s->ssl) : "";
+}
+
+bool session_is_client(const struct session *s)
+{
+	return s->client;
+}
+
+const uint8_t *session_cid(const struct session *s)
+{
+	return s->cid;
+}
+
+uint64_t session_sealed(const struct session *s)
+{
+	return s->sealed;
+}
+
+/* -- the listener --------------------------------------------------------------------------- */
+
+struct session_listener {
+	struct wolf *w;
+	struct session *next; /* made before it is needed; knows nothing of any client */
+};
+
+int session_listener_new(struct session_listener **out, struct wolf *w)
+{
+	struct session_listener *l = calloc(1, sizeof(*l));
+
+	if (!l)
+		return -ENOMEM;
+	l->w = wolf_get(w);
+	*out = l;
+	return 0;
+}
+
+void session_listener_free(struct session_listener *l)
+{
+	if (!l)
+		return;
+	session_free(l->next);
+	wolf_put(l->w);
+	free(l);
+}
+
+static int next_make(struct session_listener *l)
+{
+	int err;
+
+	if (l->next)
+		return 0;
+	err = session_new(&l->next, l->w, false, NULL);
+	if (err)
+		return err;
+	err = ssl_make(l->next);
+	if (err) {
+		session_free(l->next);
+		l->next = NULL;
+	}
+	return err;
+}
+
+/* The CID that we receive cannot be set twice, but the bytes are ours. */
+static int cid_put(struct session *s, const uint8_t cid[SESSION_CID_LEN])
+{
+	unsigned char *at = NULL;
+
+	if (wolfSSL_dtls_cid_get0_rx(s->ssl, &at) != WOLFSSL_SUCCESS || !at)
+		return -EINVAL;
+	memcpy(at, cid, SESSION_CID_LEN);
+	memcpy(s->cid, cid, SESSION_CID_LEN);
+	return 0;
+}
+
+/* The hello with one of the cookie secrets. 1: the cookie was good and l->next is a session,
+ * 0: answered, -EAGAIN: neither, -ENOMEM.
+ */
+static int try_secret(struct session_listener *l, const struct session_accept *a,
+		      const uint8_t secret[WOLF_COOKIE_SECRET], const uint8_t *d, size_t len)
+{
+	uint8_t address[SESSION_ADDRESS_MAX];
+	struct session *s;
+	int err, r;
+
+	err = next_make(l);
+	if (err)
+		return err;
+	s = l->next;
+	memcpy(address, a->address, a->address_len);
+	if (wolfSSL_send_hrr_cookie(s->ssl, secret, WOLF_COOKIE_SECRET) != WOLFSSL_SUCCESS ||
+	    wolfSSL_dtls_set_peer(s->ssl, address, (unsigned)a->address_len) != WOLFSSL_SUCCESS ||
+	    cid_put(s, a->cid) < 0)
+		return -ENOMEM;
+	session_set_emit(s, a->emit, a->emit_arg);
+	s->in = d;
+	s->in_len = len;
+	s->emitted = false;
+	s->stateless = true;
+	wolf_enter(l->w);
+	r = wolfDTLS_accept_stateless(s->ssl);
+	wolf_leave();
+	s->stateless = false;
+	s->in = NULL;
+	if (r == WOLFSSL_SUCCESS)
+		return 1;
+	r = s->emitted ? 0 : -EAGAIN;
+	if (s->ssl->error || s->peer.alpn[0] || s->peer.why[0]) {
+		session_free(s);
+		l->next = NULL;
+	}
+	return r;
+}
+
+int session_listener_feed(struct session_listener *l, const struct session_accept *a,
+			  const uint8_t *d, size_t len, int64_t now, struct session **out)
+{
+	uint8_t secrets[2][WOLF_COOKIE_SECRET];
+	const uint8_t *random = hello_random(d, len);
+	unsigned generation, n;
+	struct session *s;
+	int r = -EAGAIN;
+
+	if (!random || len > SESSION_DATAGRAM_MAX || !a->address_len ||
+	    a->address_len > SESSION_ADDRESS_MAX)
+		return 0;
+	n = wolf_cookie_secrets(l->w, secrets, &generation);
+	for (unsigned i = 0; i < n && r == -EAGAIN; i++)
+		r = try_secret(l, a, secrets[i], d, len);
+	secret_wipe(secrets, sizeof(secrets));
+	if (r <= 0)
+		return r == -ENOMEM ? r : 0;
+	s = l->next;
+	l->next = NULL;
+	memcpy(s->random, random, RANDOM_LEN);
+	s->started = now;
+	s->progress = progress_of(s);
+	timers_start(s, now);
+	drive(s, now);
+	*out = s;
+	return 1;
+}
