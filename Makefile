@@ -247,7 +247,7 @@ soak:
 golden:
 	@GOLDEN_WRITE=1 $(RUN) unit
 	@git status --short tests/golden
-demo: all
+demo: all tools
 	@GINNEL_BIN=$(CURDIR)/$B/bin tests/demo.sh
 # A script that is there is run with what is built; one that is not comes with a later release.
 bench: all
