@@ -40,11 +40,11 @@ struct ca_grant {
 
 /* Issues for the public key in spki (DER). out has CERT_DER_MAX bytes. Never outlives the CA's own
  * certificate: not_after is cut to it. -EINVAL bad key or grant, -EKEYEXPIRED the CA's certificate
- * has ended.
+ * has ended, -E2BIG the labels do not fit into CERT_DER_MAX.
  */
 int ca_issue(struct ca *c, const struct ca_grant *g, const uint8_t *spki, size_t spki_len,
 	     uint8_t *out, size_t *len);
 
-/* An intermediate, path length 0, for the key in spki. */
+/* An intermediate, path length 0, for the key in spki. -EINVAL besides: c is an intermediate. */
 int ca_issue_intermediate(struct ca *c, const char *cluster, time_t now, const uint8_t *spki,
 			  size_t spki_len, uint8_t *out, size_t *len);

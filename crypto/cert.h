@@ -35,10 +35,12 @@
 	X(OTHER_CA, "other-ca", "the chain does not end in our CA")                       \
 	X(SELF_SIGNED, "self-signed", "the certificate is signed by its own key")         \
 	X(CHAIN_LENGTH, "chain-length", "more than one intermediate")                     \
+	X(PATH_LENGTH, "path-length", "its issuer may issue no certificate of a CA")      \
 	X(ISSUER_NOT_CA, "issuer-not-ca", "it was issued by a certificate that is no CA") \
 	X(EXPIRED, "expired", "the certificate is no longer valid")                       \
 	X(NOT_YET_VALID, "not-yet-valid", "the certificate is not valid yet")             \
-	X(WEAK_KEY, "weak-key", "the key is not ECDSA P-256")                             \
+	X(WEAK_KEY, "weak-key", "a key or signature is not ECDSA P-256 with SHA-256")     \
+	X(CRITICAL, "critical-extension", "it has a critical extension that is not known") \
 	X(USAGE, "usage", "the certificate is not for both client and server")            \
 	X(NO_SAN, "no-san", "the certificate names no node")                              \
 	X(TWO_SANS, "two-sans", "the certificate has more than one name")                 \
@@ -80,7 +82,9 @@ struct cert_labels {
 	struct cert_label at[CERT_LABELS_MAX]; /* sorted by key, keys unique */
 };
 
-/* Adds or replaces "key=value" text. -EINVAL form, -E2BIG too many. */
+/* Adds or replaces "key=value" text: letters and digits, between them also . _ - and in keys /, both
+ * 1 to 63. -EINVAL form, -E2BIG too many.
+ */
 int cert_labels_add(struct cert_labels *l, const char *key_value);
 
 struct cert_info {
@@ -96,7 +100,9 @@ struct cert_info {
 	uint8_t spki[32];   /* SHA-256 of the SubjectPublicKeyInfo */
 };
 
-/* Certificates as DER, leaf first. The bytes are borrowed. */
+/* Certificates as DER, leaf first. The bytes are borrowed. Who was shown more than fit sets n to
+ * their number all the same: cert_judge then says CERT_CHAIN_LENGTH and looks at none.
+ */
 struct cert_chain {
 	unsigned n;
 	struct {
@@ -117,8 +123,8 @@ enum cert_refusal cert_parse(struct cert_info *out, const uint8_t *der, size_t l
 
 struct cert_trust; /* the roots that we trust */
 
-/* pem: one or more CERTIFICATE blocks, each a CA. -EBADMSG malformed, -EINVAL one is no CA of
- * ECDSA P-256, -ENOMEM.
+/* pem: one to CERT_CHAIN_MAX CERTIFICATE blocks, each a CA. -EBADMSG malformed or damaged, -E2BIG
+ * too many or too large, -EINVAL one is no CA of ECDSA P-256 with SHA-256, -ENOMEM.
  */
 int cert_trust_new(struct cert_trust **out, const uint8_t *pem, size_t len);
 void cert_trust_free(struct cert_trust *t);
@@ -134,7 +140,9 @@ struct cert_expect {
 };
 
 /* Judges a chain at the time wall (seconds). Signatures, dates, basicConstraints, usage, names,
- * role. The root itself may stand at the chain's end. out is written on CERT_OK only.
+ * role. The root itself may stand at the chain's end; what stands behind the certificate that a root
+ * issued is not looked at. Trust is judged first, so that a stranger's certificate is CERT_OTHER_CA
+ * whatever it says. out is written on CERT_OK only.
  * RFC 5280 section 6, cut down to root or root + one intermediate of path length 0.
  */
 enum cert_refusal cert_judge(struct cert_info *out, const struct cert_trust *t,
@@ -160,8 +168,8 @@ int cert_key_new(struct cert_key **out);
 void cert_key_free(struct cert_key *k);
 /* A key from 32 bytes of seed: HKDF-SHA256(seed, info) reduced to 1..n-1 (FIPS 186-5 A.2.1). */
 int cert_key_from_seed(struct cert_key **out, const uint8_t *seed, size_t len, const char *info);
-/* PEM (SEC1 "EC PRIVATE KEY" or unencrypted PKCS#8 "PRIVATE KEY"). -EBADMSG malformed, -EINVAL
- * another kind of key.
+/* PEM (SEC1 "EC PRIVATE KEY" or unencrypted PKCS#8 "PRIVATE KEY"), exactly one key in it. -EBADMSG
+ * malformed, -EINVAL another kind of key.
  */
 int cert_key_from_pem(struct cert_key **out, const uint8_t *pem, size_t len);
 /* SEC1 PEM text; wipe it after use. */
@@ -176,6 +184,8 @@ int cert_key_sign(const struct cert_key *k, const void *msg, size_t n, uint8_t *
 /* 0, -EBADMSG wrong signature, -EINVAL spki is no P-256 key. */
 int cert_verify(const uint8_t *spki, size_t spki_len, const void *msg, size_t n,
 		const uint8_t *sig, size_t sig_len);
+/* 0, -EINVAL spki is no P-256 key (RFC 5480, uncompressed) or its point is not on the curve. */
+int cert_spki_check(const uint8_t *spki, size_t spki_len);
 /* SHA-256 of an SPKI of a certificate, CSR or key given as DER SPKI. */
 void cert_spki_hash(const uint8_t *spki, size_t len, uint8_t out[32]);
 /* Does this certificate (DER) hold this key's public half? */

@@ -11,14 +11,18 @@
 
 #define KEYFILE_MAX 65536 /* no key, certificate or chain of ours is larger */
 
-/* Replaces dir/name. 0 or -errno; on error the old file is untouched and no temporary remains. */
+/* Replaces dir/name. 0 or -errno; on error the old file is untouched and no temporary remains. (An
+ * error of the folder's own fsync comes after the rename: then the new file is there, but may not
+ * outlive a crash.) -EINVAL name is a path, -EFBIG.
+ */
 int keyfile_write(int dir, const char *name, const void *data, size_t len);
 
 /* The same for state that may be larger than KEYFILE_MAX. */
 int state_write(int dir, const char *name, const void *data, size_t len);
 
 /* Reads at most max bytes of a regular file into buf, sets *len.
- * -EFBIG larger than max, -ENODATA empty, -EFTYPE is not known to Linux: -EINVAL not a regular file.
+ * -EFBIG larger than max, -ENODATA empty, -EINVAL not a regular file, -ELOOP a
+ * symbolic link.
  */
 int keyfile_read(int dir, const char *name, void *buf, size_t max, size_t *len);
 

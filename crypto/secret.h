@@ -2,12 +2,13 @@
 /* secret - memory for keys: locked, kept out of core dumps, zero in a forked child, wiped on free.
  *
  * A key that is swapped, dumped or inherited has left the process that may hold it.
- * Any thread; one allocation belongs to one owner.
+ * Any thread; one allocation belongs to one owner. A forked child finds its parent's secrets zero and
+ * the pages no longer locked: it is to exec before it makes secrets of its own.
  */
 #pragma once
 #include <stddef.h>
 
-/* n zeroed bytes, or NULL (no memory, or RLIMIT_MEMLOCK). Give n back to secret_free. */
+/* n zeroed bytes, aligned to 16, or NULL (no memory, or RLIMIT_MEMLOCK). Give n back to secret_free. */
 void *secret_new(size_t n);
 
 /* Wipes and frees; NULL is taken. */

@@ -3,6 +3,7 @@
  *
  *   GNL1.<role>.<base32, lower case, no padding, of pin (32) | id (8) | secret (16) | CRC-32 (4)>
  *
+ * The CRC (IEEE 802.3, big-endian) covers "GNL1.<role>." and the 56 bytes before it.
  * The secret seeds a P-256 key pair (HKDF-SHA256, info "ginnel-token-1"); managers keep the public
  * half alone, so that a copied registry joins nobody. The joiner proves itself with a signature over
  *   "ginnel-join-1" | 0 | exporter (32) | CSR
@@ -26,14 +27,16 @@ struct token {
 	uint8_t secret[TOKEN_SECRET_LEN];
 };
 
-/* A new one with random id and secret; writes its text and its public half (DER SPKI). */
+/* A new one with random id and secret. -EINVAL no such role. */
 int token_new(struct token *t, enum cert_role role, const uint8_t pin[32]);
+/* Writes 102 or 105 characters and a NUL. -E2BIG. */
 int token_format(const struct token *t, char *text, size_t max);
-/* -EINVAL not a token at all, -EBADMSG mistyped or cut (length, alphabet or CRC). Surrounding
- * white space is no part of it.
+/* -EINVAL not a token at all, -EBADMSG mistyped or cut (role, length, alphabet or CRC). White
+ * space around it is passed over.
  */
 int token_parse(struct token *t, const char *text, size_t len);
 void token_id_format(const uint8_t id[TOKEN_ID_LEN], char out[TOKEN_ID_TEXT + 1]);
+/* 16 lower case hex digits. 0 or -EINVAL. */
 int token_id_parse(uint8_t id[TOKEN_ID_LEN], const char *text);
 /* The public half; spki has CERT_SPKI_MAX bytes. */
 int token_public(const struct token *t, uint8_t *spki, size_t *len);

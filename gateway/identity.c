@@ -19,7 +19,7 @@
 #define CURE_NAMED    "check identity in the config"
 
 /* The three files, wherever they lie. */
-struct place {
+struct file {
 	int dir;
 	char name[NAME_MAX + 1];
 	const char *shown; /* for people */
@@ -45,7 +45,7 @@ static int refuse(const struct why *w, int err, const char *format, ...)
 }
 
 /* Words for a file that could not be read. */
-static int refuse_read(const struct why *w, const struct place *f, int err)
+static int refuse_read(const struct why *w, const struct file *f, int err)
 {
 	switch (err) {
 	case -ENOENT:
@@ -75,7 +75,7 @@ static int refuse_read(const struct why *w, const struct place *f, int err)
 
 /* -- the parts -------------------------------------------------------------------------------- */
 
-static int load_key(struct identity *out, const struct place *f, const struct why *w)
+static int load_key(struct identity *out, const struct file *f, const struct why *w)
 {
 	uint8_t *pem = secret_new(KEYFILE_MAX);
 	size_t len;
@@ -102,7 +102,7 @@ done:
 	return err;
 }
 
-static int load_chain(struct identity *out, const struct place *f, const struct why *w)
+static int load_chain(struct identity *out, const struct file *f, const struct why *w)
 {
 	uint8_t *pem = malloc(KEYFILE_MAX);
 	enum cert_refusal refusal;
@@ -137,7 +137,7 @@ done:
 	return err;
 }
 
-static int load_trust(struct identity *out, const struct place *f, const struct why *w)
+static int load_trust(struct identity *out, const struct file *f, const struct why *w)
 {
 	uint8_t *pem = malloc(KEYFILE_MAX);
 	size_t len;
@@ -215,7 +215,7 @@ static bool key_fits(const struct identity *i)
 
 /* -- in a cluster: a folder of the process's own ---------------------------------------------- */
 
-static int file_of(struct place *f, int dir, const char *base, const char *suffix)
+static int file_of(struct file *f, int dir, const char *base, const char *suffix)
 {
 	int n = snprintf(f->name, sizeof(f->name), "%s%s", base, suffix);
 
@@ -230,7 +230,7 @@ static bool take_waiting_key(struct identity *out, int dir, const char *base)
 	char unused[256];
 	const struct why w = {unused, sizeof(unused), ""};
 	struct cert_key *old = out->key;
-	struct place waiting, key;
+	struct file waiting, key;
 
 	if (file_of(&waiting, dir, base, ".key.new") || file_of(&key, dir, base, ".key"))
 		return false;
@@ -250,7 +250,7 @@ int identity_load_dir(struct identity *out, int dir, const char *base, time_t wa
                       size_t max)
 {
 	const struct why w = {text, max, CURE_MAKE};
-	struct place key, chain, ca = {dir, TRUST_FILE, TRUST_FILE};
+	struct file key, chain, ca = {dir, TRUST_FILE, TRUST_FILE};
 	int err, key_err;
 
 	memset(out, 0, sizeof(*out));
@@ -283,7 +283,7 @@ fail:
 int identity_save_dir(int dir, const char *base, const struct cert_key *key,
                       const struct cert_chain *chain, const char *trust_pem, size_t trust_len)
 {
-	struct place waiting, final, cert;
+	struct file waiting, final, cert;
 	char *pem = secret_new(KEYFILE_MAX);
 	size_t len = 0;
 	unsigned i;
@@ -313,7 +313,8 @@ int identity_save_dir(int dir, const char *base, const struct cert_key *key,
 		goto fail_key;
 	if (renameat(dir, waiting.name, dir, final.name) < 0 || fsync(dir) < 0)
 		err = -errno; /* the identity is whole all the same: see take_waiting_key */
-	goto fail;
+	secret_free(pem, KEYFILE_MAX);
+	return err;
 fail_key:
 	unlinkat(dir, waiting.name, 0);
 fail:
@@ -326,12 +327,12 @@ fail:
 /* The files were named by root: unlike in our own folders, symbolic links are followed (every
  * certificate manager has them).
  */
-static int file_named(struct place *f, const char *path, const struct why *w)
+static int file_named(struct file *f, const char *path, const struct why *w)
 {
 	char *real = realpath(path, NULL), *slash;
 	int err;
 
-	*f = (struct place){.dir = -1, .shown = path};
+	*f = (struct file){.dir = -1, .shown = path};
 	if (!real)
 		return refuse_read(w, f, -errno);
 	slash = strrchr(real, '/');
@@ -348,16 +349,16 @@ done:
 	return err;
 }
 
-static void file_close(struct place *f)
+static void file_close(struct file *f)
 {
 	if (f->dir >= 0)
 		close(f->dir);
 }
 
 static int load_named(struct identity *out, const char *path, const struct why *w,
-                      int (*load)(struct identity *, const struct place *, const struct why *))
+                      int (*load)(struct identity *, const struct file *, const struct why *))
 {
-	struct place f;
+	struct file f;
 	int err = file_named(&f, path, w);
 
 	if (!err)
