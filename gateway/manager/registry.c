@@ -626,17 +626,18 @@ size_t registry_nodes_text(const struct registry *r, const char *after, unsigned
 
 static json_t *nodes_json(const struct registry *r)
 {
+	char *text = malloc(REGISTRY_NODE_TEXT_MAX);
 	json_t *list = json_array();
-	char text[REGISTRY_NODE_TEXT_MAX];
 	int n;
 
-	for (unsigned i = 0; i < r->n; i++) {
-		n = entry_format(r->entries[i], text, sizeof(text));
+	for (unsigned i = 0; text && i < r->n; i++) {
+		n = entry_format(r->entries[i], text, REGISTRY_NODE_TEXT_MAX);
 		if (json_array_append_new(list, json_loadb(text, (size_t)n, 0, NULL)) < 0)
-			goto fail;
+			break;
 	}
-	return list;
-fail:
+	free(text);
+	if (json_array_size(list) == r->n)
+		return list;
 	json_decref(list);
 	return NULL;
 }
