@@ -125,6 +125,9 @@ ifneq ($(WOLFSSL),)
 $(call write_if_changed,$B/flags,$(SETUP))
 $(call write_if_changed,$B/sources,$(SOURCES) $(PROGRAM_SOURCES))
 endif
+# For `make clean all`, where they have gone since.
+$B/flags $B/sources build/fuzz/flags:
+	@mkdir -p $(@D); touch $@
 
 quiet = $(if $(V),,@printf '  %-6s %s\n' '$1' '$@';)
 
@@ -190,15 +193,20 @@ FUZZ_FLAGS = -std=gnu11 -g -O1 -fno-strict-aliasing -fno-omit-frame-pointer -pth
 ifneq ($(WOLFSSL),)
 $(call write_if_changed,build/fuzz/flags,$(FUZZ_FLAGS) $(CPPFLAGS_ALL) $(WOLFSSL))
 endif
-FUZZ_BINS := $(FUZZERS:tests/fuzz/%.c=build/fuzz/%)
-fuzz_sources = $(foreach d,$(filter $(HAVE),$(USES_$(call layer_of,$1))),$(wildcard $d/*.c))
+fuzz_archives = $(foreach d,$(filter $(HAVE),$(USES_$1)),build/fuzz/lib/$(subst /,-,$d).a)
 build/fuzz/obj/%.o: %.c build/fuzz/flags
 	@mkdir -p $(@D)
 	$(call quiet,FUZZ)clang $(CPPFLAGS_ALL) $(USE_WOLFSSL) $(FUZZ_FLAGS) -MMD -MP -c $< -o $@
+define fuzz_archive_rule
+build/fuzz/lib/$(subst /,-,$1).a: $(patsubst %.c,build/fuzz/obj/%.o,$(wildcard $1/*.c)) $B/sources
+	@mkdir -p $$(@D); rm -f $$@
+	$$(call quiet,AR)$(AR) crs $$@ $$(filter %.o,$$^)
+endef
 define fuzz_rule
-build/fuzz/$(1:tests/fuzz/%.c=%): $(patsubst %.c,build/fuzz/obj/%.o,$1 $(call fuzz_sources,$1))
+build/fuzz/$(1:tests/fuzz/%.c=%): $(1:%.c=build/fuzz/obj/%.o) $(call fuzz_archives,$(call layer_of,$1))
 	$$(call quiet,FUZZ)clang $(FUZZ_FLAGS) -o $$@ $$^ -Wl,--as-needed $(call libs,$(call layer_of,$1))
 endef
+$(foreach d,$(HAVE),$(eval $(call fuzz_archive_rule,$d)))
 $(foreach t,$(FUZZERS),$(eval $(call fuzz_rule,$t)))
 
 -include $(shell find $B/obj build/fuzz/obj -name '*.d' 2>/dev/null)
@@ -217,11 +225,11 @@ $B/compile_commands.json: $B/flags $B/sources
 # A single one: make unit T=replay, make netns F=leak, make fuzz F=record T=60.
 
 RUN := MAKE='$(MAKE)' CC='$(CC)' B='$B' tests/run.sh
-PARTS ?= $(if $(SAN),$(if $(filter thread,$(SAN)),thread,unit netns),\
-	layers unit unit-san thread fuzz netns netns-san)
+PARTS ?= $(if $(SAN),$(if $(filter thread,$(SAN)),thread,build unit netns),\
+	build layers unit unit-san thread fuzz netns netns-san)
 .PHONY: check unit thread fuzz netns layers soak demo golden lint format install uninstall clean \
 	deps help bench docker-plugin
-check: all
+check:
 	@$(RUN) $(PARTS)
 unit:
 	@ONLY='$(T)' $(RUN) unit
@@ -239,7 +247,7 @@ soak:
 golden:
 	@GOLDEN_WRITE=1 $(RUN) unit
 	@git status --short tests/golden
-demo: all
+demo: all tools
 	@GINNEL_BIN=$(CURDIR)/$B/bin tests/demo.sh
 # A script that is there is run with what is built; one that is not comes with a later release.
 bench: all

@@ -2,7 +2,7 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
 # run.sh - runs parts of the test suite and ends with one line of totals.
 #
-#   run.sh PART...      layers unit unit-san thread fuzz netns netns-san soak lint
+#   run.sh PART...      build layers unit unit-san thread fuzz netns netns-san soak lint
 #
 # Each part builds what it runs. Its whole output is in build/logs/PART.log; of what failed the
 # end is shown. Environment: ONLY=name (one test of the part), FUZZ_SECONDS, MAKE, CC.
@@ -68,6 +68,11 @@ build() {
 	grep -E '(warning|error):' "$logs/build-$name.log" || true
 }
 
+# One that does not build must not keep the others from running.
+up_to_date() { # MAKE-ARGUMENT...
+	[ "$broken" = 0 ] || $MAKE -q "$@" >/dev/null 2>&1
+}
+
 # take_tap NAME FILE: counts its lines; names each failure. Prints "N passed, ...".
 take_tap() {
 	local name=$1 file=$2 line p=0 f=0 s=0
@@ -105,8 +110,7 @@ run_units() { # PART BUILD-DIR MAKE-ARGUMENT...
 	[ "${#programs[@]}" -gt 0 ] || return 0
 	build "$part" "$@" "${programs[@]/#/$dir/tests/unit/}" || broken=1
 	for name in "${programs[@]}"; do
-		# One that does not build must not keep the others from running.
-		[ "$broken" = 0 ] || $MAKE -q "$@" "$dir/tests/unit/$name" >/dev/null 2>&1 || continue
+		up_to_date "$@" "$dir/tests/unit/$name" || continue
 		log=$logs/$part-$name.log tap=$logs/$part-$name.tap t=$(now)
 		rm -f "$tap"
 		GINNEL_BIN=$PWD/$dir/bin timeout -k 5 "$LIMIT" \
@@ -125,6 +129,11 @@ run_units() { # PART BUILD-DIR MAKE-ARGUMENT...
 		fi
 		take_reports "$part $name" "$log"
 	done
+}
+
+# Everything with warnings shown: what does not build fails here, and the rest is still run.
+part_build() {
+	if build build all; then pass; fi
 }
 
 # The rules themselves are tested too: a tree that breaks each of them, and one that keeps all.
@@ -163,15 +172,16 @@ part_lint() {
 }
 
 part_unit() { run_units unit "${B:-build}"; }
-part_unit-san() { run_units unit-san build/san-address SAN=$SANITIZE CC=gcc; }
+part_unit-san() { run_units unit-san build/san-address SAN=$SANITIZE CC=gcc PORTABLE=; }
 
 # Plain programs, since Criterion does not start under TSan: 0 passed, 77 skipped.
 part_thread() {
-	local name log rc t programs=()
+	local name log rc t broken=0 programs=()
 	mapfile -t programs < <(names tests/thread)
 	[ "${#programs[@]}" -gt 0 ] || return 0
-	build thread SAN=thread CC=gcc "${programs[@]/#/build/san-thread/tests/thread/}" || return 0
+	build thread SAN=thread CC=gcc PORTABLE= "${programs[@]/#/build/san-thread/tests/thread/}" || broken=1
 	for name in "${programs[@]}"; do
+		up_to_date SAN=thread CC=gcc PORTABLE= "build/san-thread/tests/thread/$name" || continue
 		log=$logs/thread-$name.log t=$(now)
 		timeout -k 5 "$LIMIT" build/san-thread/tests/thread/"$name" >"$log" 2>&1
 		rc=$?
@@ -186,11 +196,12 @@ part_thread() {
 }
 
 part_fuzz() {
-	local name log t programs=() corpus
+	local name log t broken=0 programs=() corpus
 	mapfile -t programs < <(names tests/fuzz)
 	[ "${#programs[@]}" -gt 0 ] || return 0
-	build fuzz "${programs[@]/#/build/fuzz/}" || return 0
+	build fuzz "${programs[@]/#/build/fuzz/}" || broken=1
 	for name in "${programs[@]}"; do
+		up_to_date "build/fuzz/$name" || continue
 		log=$logs/fuzz-$name.log t=$(now)
 		corpus=()
 		[ ! -d "tests/fuzz/corpus/$name" ] || corpus=("tests/fuzz/corpus/$name")
@@ -237,10 +248,10 @@ run_bats() { # PART FOLDER BUILD-DIR MAKE-ARGUMENT...
 	take_reports "$part" "$log"
 }
 part_netns() { run_bats netns tests/netns "${B:-build}"; }
-part_netns-san() { run_bats netns-san tests/netns build/san-address SAN=$SANITIZE CC=gcc; }
+part_netns-san() { run_bats netns-san tests/netns build/san-address SAN=$SANITIZE CC=gcc PORTABLE=; }
 part_soak() { GINNEL_LONG=1 LIMIT=7200 run_bats soak tests/soak "${B:-build}"; }
 
-[ $# -gt 0 ] || set -- layers unit unit-san thread fuzz netns netns-san
+[ $# -gt 0 ] || set -- build layers unit unit-san thread fuzz netns netns-san
 start=$(now)
 for part in "$@"; do
 	declare -F "part_$part" >/dev/null || {

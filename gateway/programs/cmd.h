@@ -11,6 +11,7 @@
 #include <stdbool.h>
 #include <stddef.h>
 #include <stdio.h>
+#include <time.h>
 #include "gateway/config.h"
 #include "gateway/node.h"
 
@@ -113,6 +114,13 @@ int cmd_table_cell(struct cmd_table *t, const char *text);
 int cmd_table_cellf(struct cmd_table *t, const char *format, ...)
 	__attribute__((format(printf, 2, 3)));
 void cmd_table_print(const struct cmd_table *t, FILE *to);
+
+/* "42s", "17m", "3h", "5d": how long before now an RFC 3339 time was, or how long after it one is
+ * (then with "in " before it). "-" if rfc3339 is NULL or none.
+ */
+void cmd_ago(char out[24], const char *rfc3339, time_t now);
+/* "0 B", "1.5 KiB", "23 GiB". */
+void cmd_bytes(char out[16], json_int_t n);
 
 /* Member of an object as text, NULL if absent, null or no string. Borrowed. */
 const char *cmd_text(const json_t *object, const char *key);

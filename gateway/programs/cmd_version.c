@@ -1,0 +1,29 @@
+/* SPDX-License-Identifier: GPL-3.0-or-later */
+#include "gateway/programs/cmd.h"
+
+#include "crypto/wolf.h"
+#include <string.h>
+#include <sys/utsname.h>
+
+#define KEX "X25519MLKEM768" /* the one that a session may have */
+
+/* Works without ginneld: what this build brings, and what it runs on. */
+int cmd_version(struct cmd *c)
+{
+	struct utsname u;
+	json_t *document;
+	int ret;
+
+	if (uname(&u) < 0)
+		strcpy(u.release, "unknown");
+	if (!c->json) {
+		printf("ginnel   %s\nwolfSSL  %s\naead     %s\nkex      %s\nkernel   %s\n",
+		       GINNEL_VERSION, wolf_version(), wolf_aead(), KEX, u.release);
+		return CMD_OK;
+	}
+	document = json_pack("{s:s, s:s, s:s, s:s, s:s}", "ginnel", GINNEL_VERSION, "wolfssl",
+	                     wolf_version(), "aead", wolf_aead(), "kex", KEX, "kernel", u.release);
+	ret = document ? cmd_print_json(document) : CMD_FAILED;
+	json_decref(document);
+	return ret;
+}
