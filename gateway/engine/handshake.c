@@ -444,7 +444,7 @@ void *handshake_main(void *arg)
 	while (!atomic_load(&h->engine->stop)) {
 		int64_t now = clock_now(), next, dials;
 
-		h->snapshot = rcu_dereference(h->engine->snapshot);
+		h->snapshot = engine_snapshot(h->engine);
 		if (h->snapshot->serial != serial) {
 			snapshot_changed(h);
 			serial = h->snapshot->serial;

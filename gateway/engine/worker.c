@@ -171,7 +171,7 @@ static int64_t worker_round(struct worker *w, int64_t now)
 	unsigned expired;
 	bool more;
 
-	w->snapshot = rcu_dereference(w->engine->snapshot);
+	w->snapshot = engine_snapshot(w->engine);
 	if (w->snapshot->serial != w->judged) {
 		lanes_judge(w, now);
 		w->judged = w->snapshot->serial;
@@ -214,7 +214,7 @@ void *worker_main(void *arg)
 			engine_device_gone(w->engine);
 		}
 	}
-	w->snapshot = rcu_dereference(w->engine->snapshot);
+	w->snapshot = engine_snapshot(w->engine);
 	lanes_end_all(w, clock_now());
 	worker_flush(w);
 	rcu_leave(&w->engine->snapshot);
