@@ -125,6 +125,9 @@ ifneq ($(WOLFSSL),)
 $(call write_if_changed,$B/flags,$(SETUP))
 $(call write_if_changed,$B/sources,$(SOURCES) $(PROGRAM_SOURCES))
 endif
+# For `make clean all`, where they have gone since.
+$B/flags $B/sources build/fuzz/flags:
+	@mkdir -p $(@D); touch $@
 
 quiet = $(if $(V),,@printf '  %-6s %s\n' '$1' '$@';)
 
@@ -244,7 +247,7 @@ soak:
 golden:
 	@GOLDEN_WRITE=1 $(RUN) unit
 	@git status --short tests/golden
-demo: all
+demo: all tools
 	@GINNEL_BIN=$(CURDIR)/$B/bin tests/demo.sh
 # A script that is there is run with what is built; one that is not comes with a later release.
 bench: all

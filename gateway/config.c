@@ -653,7 +653,8 @@ static void read_labels(struct parse *p)
 
 	reader_mapping(p->r, &m, "labels.", NULL);
 	while (reader_mapping_next(p->r, &m) >= 0) {
-		s = reader_scalar(p->r, m.key, &at);
+		snprintf(text, sizeof(text), "labels.%s", m.key);
+		s = reader_scalar(p->r, text, &at);
 		if (!s)
 			continue;
 		if (label_find(labels, m.key)) {
@@ -789,7 +790,13 @@ struct claim {
 	struct prefix prefix;
 	struct place at;
 	const char *name; /* of the peer; NULL: ours */
+	bool said;        /* a fault names it */
 };
+
+static bool claim_is_later(const struct claim *a, const struct claim *b)
+{
+	return a->at.line > b->at.line || (a->at.line == b->at.line && a->at.column > b->at.column);
+}
 
 /* By address, the wider first: whoever overlaps another then stands behind it. */
 static int claim_compare(const void *a, const void *b)
@@ -802,33 +809,49 @@ static int claim_compare(const void *a, const void *b)
 	if (!d)
 		d = x->prefix.len - y->prefix.len;
 	if (!d)
-		d = x->at.line != y->at.line ? (x->at.line < y->at.line ? -1 : 1)
-		                             : (x->at.column < y->at.column ? -1 : 1);
+		d = claim_is_later(x, y) - claim_is_later(y, x);
 	return d;
 }
 
-static void fault_overlap(struct parse *p, const struct claim *one, const struct claim *two)
+/* The one that stands further down is at fault, and is told so once. */
+static void fault_overlap(struct parse *p, struct claim *one, struct claim *two)
 {
-	const struct claim *later = two, *sooner = one;
+	struct claim *later = claim_is_later(one, two) ? one : two;
+	const struct claim *sooner = later == one ? two : one;
 	char a[PREFIX_TEXT_MAX], b[PREFIX_TEXT_MAX];
 
-	if (one->at.line > two->at.line ||
-	    (one->at.line == two->at.line && one->at.column > two->at.column)) {
-		later = one;
-		sooner = two;
-	}
+	if (later->said)
+		return;
+	later->said = true;
 	prefix_format(&later->prefix, a);
 	prefix_format(&sooner->prefix, b);
 	config_fault(p, later->at,
-	             "%sprefixes: %s overlaps %s %s of line %u; an address belongs to one node",
-	             later->name ? "peers." : "", a, sooner->name ? sooner->name : "our own", b,
-	             sooner->at.line);
+	             "%sprefixes: %s overlaps %s%s %s of line %u; an address belongs to one node",
+	             later->name ? "peers." : "", a, sooner->name ? sooner->name : "our own",
+	             sooner->name ? "'s" : "", b, sooner->at.line);
+}
+
+/* Among sorted claims: around[] holds those that the current one may lie in, the widest first. */
+static void find_overlaps(struct parse *p, struct claim *claims, size_t n)
+{
+	struct claim *around[129];
+	size_t depth = 0, k;
+
+	for (k = 0; k < n; k++) {
+		while (depth > 0 && !prefix_overlaps(&around[depth - 1]->prefix, &claims[k].prefix))
+			depth--;
+		if (depth > 0)
+			fault_overlap(p, around[depth - 1], &claims[k]);
+		/* Each is longer than the one before it, so there is room for all lengths. */
+		if (depth == 0 || claims[k].prefix.len > around[depth - 1]->prefix.len)
+			around[depth++] = &claims[k];
+	}
 }
 
 static void check_overlaps(struct parse *p)
 {
 	struct config *c = p->c;
-	struct claim *claims, *wide = NULL;
+	struct claim *claims;
 	size_t n = c->nprefixes, k = 0;
 	unsigned i, j;
 
@@ -842,18 +865,14 @@ static void check_overlaps(struct parse *p)
 		return;
 	}
 	for (i = 0; i < c->nprefixes; i++)
-		claims[k++] = (struct claim){c->prefixes[i], p->prefixes[i], NULL};
+		claims[k++] = (struct claim){.prefix = c->prefixes[i], .at = p->prefixes[i]};
 	for (i = 0; i < c->npeers; i++)
 		for (j = 0; j < c->peers[i].nprefixes; j++)
-			claims[k++] = (struct claim){c->peers[i].prefixes[j],
-			                             p->peers[i].prefixes[j], c->peers[i].name};
+			claims[k++] = (struct claim){.prefix = c->peers[i].prefixes[j],
+			                             .at = p->peers[i].prefixes[j],
+			                             .name = c->peers[i].name};
 	qsort(claims, n, sizeof(*claims), claim_compare);
-	for (k = 0; k < n; k++) {
-		if (wide && prefix_overlaps(&wide->prefix, &claims[k].prefix))
-			fault_overlap(p, wide, &claims[k]);
-		else
-			wide = &claims[k];
-	}
+	find_overlaps(p, claims, n);
 	free(claims);
 }
 

@@ -97,10 +97,12 @@ static void fault_syntax(struct reader *r)
 			p->problem);
 		break;
 	default:
-		reader_fault(r, place_of(p->problem_mark),
-		             "not YAML: %s%s%s; mend this line or the one above",
+		reader_fault(r, place_of(p->problem_mark), "not YAML: %s%s%s; %s",
 		             p->context ? p->context : "", p->context ? ", " : "",
-		             p->problem ? p->problem : "cannot be read");
+		             p->problem ? p->problem : "cannot be read",
+		             p->problem && strstr(p->problem, "cannot start any token")
+		                     ? "indent with spaces, not tabs, and quote special characters"
+		                     : "mend this line or the one above");
 	}
 }
 

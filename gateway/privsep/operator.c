@@ -164,6 +164,7 @@ static int read_labels(struct operator *o, json_t *j, struct cert_labels *out)
 	char text[CERT_LABEL_KEY_MAX + CERT_LABEL_VALUE_MAX + 2];
 	const char *key;
 	json_t *value;
+	size_t bytes = 0;
 	int n, err;
 
 	memset(out, 0, sizeof(*out));
@@ -182,10 +183,14 @@ static int read_labels(struct operator *o, json_t *j, struct cert_labels *out)
 			return refuse(o, "token create: --label: more than %d; leave some out",
 				      CERT_LABELS_MAX);
 		if (err)
-			return refuse(o, "token create: --label %.63s: not of the form K=V with at "
-					 "most %d letters, digits, -, _, . and / in each; mend it",
-				      key, CERT_LABEL_KEY_MAX);
+			return refuse(o, "token create: --label %.63s: not K=V, each 1 to %d of letters "
+					 "and digits with - _ . between (and / in K); mend it", key,
+				      CERT_LABEL_KEY_MAX);
+		bytes += (size_t)n;
 	}
+	if (bytes > OPERATOR_LABELS_BYTES)
+		return refuse(o, "token create: --label: more than %d bytes together do not fit into "
+				 "a certificate; shorten them", OPERATOR_LABELS_BYTES);
 	return 0;
 }
 

@@ -13,6 +13,7 @@
 
 #define OPERATOR_TTL_DEFAULT 3600
 #define OPERATOR_TTL_MAX (7 * 86400)
+#define OPERATOR_LABELS_BYTES 1000 /* "K=V" of all together: the certificate has room for them */
 
 /* One line with its newline, in secret memory: it may hold a token. */
 struct operator_answer {

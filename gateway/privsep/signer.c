@@ -20,6 +20,7 @@
 #include "crypto/ca.h"
 #include "crypto/keyfile.h"
 #include "crypto/secret.h"
+#include "gateway/clock.h"
 #include "gateway/log.h"
 #include "gateway/privsep/ledger.h"
 #include "gateway/privsep/operator.h"
@@ -395,14 +396,6 @@ struct server {
 
 enum { SLOT_PARENT, SLOT_MANAGER, SLOT_LISTEN, SLOT_CLIENTS, SLOTS = SLOT_CLIENTS + SIGNER_CLIENTS_MAX };
 
-static int64_t clock_now(void)
-{
-	struct timespec t;
-
-	clock_gettime(CLOCK_MONOTONIC, &t);
-	return (int64_t)t.tv_sec * 1000000000LL + t.tv_nsec;
-}
-
 static void server_end(struct server *v, int code)
 {
 	v->over = true;
@@ -566,9 +559,7 @@ static int server_watch(struct server *v, struct pollfd *p, int64_t now)
 			next = c->deadline;
 	}
 	p[SLOT_LISTEN] = (struct pollfd){.fd = room ? v->listen_fd : -1, .events = POLLIN};
-	if (next == INT64_MAX)
-		return -1;
-	return next <= now ? 0 : (int)((next - now) / 1000000 + 1);
+	return clock_poll_ms(next, now);
 }
 
 static void server_round(struct server *v)

@@ -163,6 +163,7 @@ capture_stop() { # sets captured_frames captured_markers captured_drops
 	kill -TERM "$pid" 2>/dev/null
 	gone "$pid" 10
 	until_ok 5 grep -q drops "$LAB/sniff.out"
+	# shellcheck disable=SC2034 # read by the tests
 	read -r _ captured_frames _ captured_markers _ captured_drops <"$LAB/sniff.out"
 }
 markers_to() { # NODE ADDRESS COUNT RATE: in the foreground
