@@ -6,7 +6,7 @@
 #include <stdlib.h>
 #include <sys/eventfd.h>
 #include <unistd.h>
-#include <urcu-qsbr.h>
+#include "gateway/engine/rcu.h"
 
 /* syscalls(engine): write */
 
@@ -145,7 +145,7 @@ void engine_publish(struct engine *e, struct snapshot *s)
 	s->serial = ++e->serial;
 	old = rcu_xchg_pointer(&e->snapshot, s);
 	kick_all(e);
-	synchronize_rcu(); /* every thread has ended the round it was in */
+	rcu_wait(&e->snapshot); /* every thread has ended the round it was in */
 	snapshot_free(old);
 }
 

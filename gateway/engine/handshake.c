@@ -7,10 +7,10 @@
 #include <string.h>
 #include <sys/eventfd.h>
 #include <unistd.h>
-#include <urcu-qsbr.h>
 #include "crypto/secret.h"
 #include "gateway/clock.h"
 #include "gateway/engine/engine.h"
+#include "gateway/engine/rcu.h"
 
 /* syscalls(engine): poll read getrandom sendmsg */
 
@@ -174,6 +174,8 @@ static void half_up(struct handshake *h, struct half *half)
 	hand->path = half->path;
 	sp->peer->dial.backoff = 0;
 	sp->peer->dial.wanted = false;
+	memcpy(h->handed[h->nhanded++ % HANDSHAKE_HANDED], session_cid(half->session),
+	       SESSION_CID_LEN);
 	half->session = NULL;
 	mailbox_post(&w->adopt);
 	half_free(h, half);
@@ -296,6 +298,27 @@ static void half_datagram(struct handshake *h, struct half *half, const struct s
 	half_step(h, half, session_feed(half->session, d->data, d->len, now), now);
 }
 
+/* The peer's first records may overtake its session on the way to the worker: they are sent after. */
+static void forward_late(struct handshake *h, const struct stranger *d, const uint8_t *cid)
+{
+	struct handover *late;
+	bool ours = false;
+
+	for (unsigned i = 0; i < HANDSHAKE_HANDED && i < h->nhanded; i++)
+		ours |= !memcmp(h->handed[i], cid, SESSION_CID_LEN);
+	late = ours && cid[0] < h->engine->nworkers
+		       ? mailbox_reserve(&h->engine->workers[cid[0]].adopt)
+		       : NULL;
+	if (!late) {
+		drop(h, DROP_UNKNOWN_CID);
+		return;
+	}
+	late->session = NULL;
+	late->len = d->len;
+	memcpy(late->data, d->data, d->len);
+	mailbox_post(&h->engine->workers[cid[0]].adopt);
+}
+
 /* Both ends may dial each other at once, from the same ports. Records with a CID name their session;
  * hellos tell by their type whom they are for, and by their random which attempt they belong to; what
  * is left (plaintext acknowledgements, alerts) is shown to both: a session takes what is its own.
@@ -310,6 +333,10 @@ static void datagram(struct handshake *h, unsigned worker, const struct stranger
 	if (cid) {
 		ours = half_by_cid(h, cid);
 		theirs = NULL;
+		if (!ours) {
+			forward_late(h, d, cid);
+			return;
+		}
 	} else if (!hello_parse(&hello, d->data, d->len)) {
 		if (hello.type == HELLO_CLIENT && hello.random &&
 		    (!theirs || memcmp(theirs->random, hello.random, HELLO_RANDOM_LEN))) {
@@ -398,7 +425,7 @@ static void handshake_poll(struct handshake *h, int64_t next, int64_t now)
 	for (unsigned i = 0; i < n; i++)
 		fds[i] = (struct pollfd){.fd = h->engine->workers[i].strangers.fd, .events = POLLIN};
 	fds[n] = (struct pollfd){.fd = h->kick, .events = POLLIN};
-	rcu_thread_offline();
+	rcu_leave(&h->engine->snapshot);
 	poll(fds, n + 1, clock_poll_ms(next, now));
 	rcu_thread_online();
 	for (unsigned i = 0; i < n; i++)
@@ -428,6 +455,7 @@ void *handshake_main(void *arg)
 		handshake_poll(h, dials < next ? dials : next, now);
 	}
 	h->snapshot = NULL;
+	rcu_leave(&h->engine->snapshot);
 	rcu_unregister_thread();
 	return NULL;
 }

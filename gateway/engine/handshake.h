@@ -22,6 +22,8 @@
 #define HANDSHAKE_HELLOS_BURST 100
 #define HANDSHAKE_COOKIE_LIFE (60 * 1000000000LL)
 
+#define HANDSHAKE_HANDED 64 /* CIDs given to workers, of which datagrams may still come here */
+
 struct engine;
 
 /* A half-open session. */
@@ -45,6 +47,8 @@ struct handshake {
 	int64_t cookie_born;
 	struct half halves[HANDSHAKE_HALF_MAX];
 	unsigned strangers;
+	uint8_t handed[HANDSHAKE_HANDED][SESSION_CID_LEN];
+	unsigned nhanded;
 	struct ratelimit hellos;
 	struct counters counters;
 };
