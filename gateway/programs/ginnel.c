@@ -2,11 +2,12 @@
 /* The operator's tool: a table of commands, and the command line read by it. What a command takes
  * stands in its row alone; help, completion's tests and the errors about it are made from there.
  */
-#include "gateway/programs/cmd.h"
 #include <errno.h>
 #include <getopt.h>
 #include <stdlib.h>
 #include <string.h>
+
+#include "gateway/programs/cmd.h"
 
 #define WORDS_MAX  64
 #define VAL_GLOBAL 256 /* of getopt_long: behind any character */
