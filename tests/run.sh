@@ -2,7 +2,7 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
 # run.sh - runs parts of the test suite and ends with one line of totals.
 #
-#   run.sh PART...      layers unit unit-san thread fuzz netns netns-san soak lint
+#   run.sh PART...      build layers unit unit-san thread fuzz netns netns-san soak lint
 #
 # Each part builds what it runs. Its whole output is in build/logs/PART.log; of what failed the
 # end is shown. Environment: ONLY=name (one test of the part), FUZZ_SECONDS, MAKE, CC.
@@ -13,6 +13,7 @@ MAKE=${MAKE:-make}
 JOBS=${JOBS:-$(nproc)}
 ONLY=${ONLY:-}
 SECONDS_EACH=${FUZZ_SECONDS:-2}
+LIMIT=${LIMIT:-300} # seconds for one program, or one test of bats
 SANITIZE=address,undefined
 passed=0 failed=0 skipped=0
 failures=()
@@ -67,6 +68,11 @@ build() {
 	grep -E '(warning|error):' "$logs/build-$name.log" || true
 }
 
+# One that does not build must not keep the others from running.
+up_to_date() { # MAKE-ARGUMENT...
+	[ "$broken" = 0 ] || $MAKE -q "$@" >/dev/null 2>&1
+}
+
 # take_tap NAME FILE: counts its lines; names each failure. Prints "N passed, ...".
 take_tap() {
 	local name=$1 file=$2 line p=0 f=0 s=0
@@ -104,11 +110,11 @@ run_units() { # PART BUILD-DIR MAKE-ARGUMENT...
 	[ "${#programs[@]}" -gt 0 ] || return 0
 	build "$part" "$@" "${programs[@]/#/$dir/tests/unit/}" || broken=1
 	for name in "${programs[@]}"; do
-		# One that does not build must not keep the others from running.
-		[ "$broken" = 0 ] || $MAKE -q "$@" "$dir/tests/unit/$name" >/dev/null 2>&1 || continue
+		up_to_date "$@" "$dir/tests/unit/$name" || continue
 		log=$logs/$part-$name.log tap=$logs/$part-$name.tap t=$(now)
 		rm -f "$tap"
-		"$dir/tests/unit/$name" --tap="$tap" >"$log" 2>&1
+		GINNEL_BIN=$PWD/$dir/bin timeout -k 5 "$LIMIT" \
+			"$dir/tests/unit/$name" --tap="$tap" >"$log" 2>&1
 		rc=$?
 		if [ ! -s "$tap" ]; then
 			fail "$part $name: exit $rc before any test" "$log"
@@ -123,6 +129,11 @@ run_units() { # PART BUILD-DIR MAKE-ARGUMENT...
 		fi
 		take_reports "$part $name" "$log"
 	done
+}
+
+# Everything with warnings shown: what does not build fails here, and the rest is still run.
+part_build() {
+	if build build all; then pass; fi
 }
 
 # The rules themselves are tested too: a tree that breaks each of them, and one that keeps all.
@@ -161,17 +172,18 @@ part_lint() {
 }
 
 part_unit() { run_units unit "${B:-build}"; }
-part_unit-san() { run_units unit-san build/san-address SAN=$SANITIZE CC=gcc; }
+part_unit-san() { run_units unit-san build/san-address SAN=$SANITIZE CC=gcc PORTABLE=; }
 
-# Plain programs: 0 passed, 77 skipped. They have no time limit of their own.
+# Plain programs, since Criterion does not start under TSan: 0 passed, 77 skipped.
 part_thread() {
-	local name log rc t programs=()
+	local name log rc t broken=0 programs=()
 	mapfile -t programs < <(names tests/thread)
 	[ "${#programs[@]}" -gt 0 ] || return 0
-	build thread SAN=thread CC=gcc "${programs[@]/#/build/san-thread/tests/thread/}" || return 0
+	build thread SAN=thread CC=gcc PORTABLE= "${programs[@]/#/build/san-thread/tests/thread/}" || broken=1
 	for name in "${programs[@]}"; do
+		up_to_date SAN=thread CC=gcc PORTABLE= "build/san-thread/tests/thread/$name" || continue
 		log=$logs/thread-$name.log t=$(now)
-		timeout -k 5 300 build/san-thread/tests/thread/"$name" >"$log" 2>&1
+		timeout -k 5 "$LIMIT" build/san-thread/tests/thread/"$name" >"$log" 2>&1
 		rc=$?
 		case $rc in
 		0) pass ;;
@@ -184,11 +196,12 @@ part_thread() {
 }
 
 part_fuzz() {
-	local name log t programs=() corpus
+	local name log t broken=0 programs=() corpus
 	mapfile -t programs < <(names tests/fuzz)
 	[ "${#programs[@]}" -gt 0 ] || return 0
-	build fuzz "${programs[@]/#/build/fuzz/}" || return 0
+	build fuzz "${programs[@]/#/build/fuzz/}" || broken=1
 	for name in "${programs[@]}"; do
+		up_to_date "build/fuzz/$name" || continue
 		log=$logs/fuzz-$name.log t=$(now)
 		corpus=()
 		[ ! -d "tests/fuzz/corpus/$name" ] || corpus=("tests/fuzz/corpus/$name")
@@ -208,8 +221,8 @@ part_fuzz() {
 }
 
 # Namespaces, devices and nftables want root.
-run_bats() { # PART FOLDER BIN
-	local part=$1 folder=$2 bin=$3 files=() f rc log=$logs/$1.log tap=$logs/$1.tap as_root=()
+run_bats() { # PART FOLDER BUILD-DIR MAKE-ARGUMENT...
+	local part=$1 folder=$2 dir=$3 files=() f rc log=$logs/$1.log tap=$logs/$1.tap as_root=()
 	for f in "$folder"/*.bats; do
 		[ -e "$f" ] || continue
 		f=${f##*/} f=${f%.bats}
@@ -217,9 +230,13 @@ run_bats() { # PART FOLDER BIN
 		files+=("$folder/$f.bats")
 	done
 	[ "${#files[@]}" -gt 0 ] || return 0
+	shift 3
+	build "$part" "$@" all tools || return 0
 	[ "$(id -u)" = 0 ] || as_root=(sudo)
 	${as_root[@]+"${as_root[@]}"} env "ASAN_OPTIONS=$ASAN_OPTIONS" \
-		"UBSAN_OPTIONS=$UBSAN_OPTIONS" "GINNEL_BIN=$PWD/$bin" "GINNEL_PART=$part" \
+		"UBSAN_OPTIONS=$UBSAN_OPTIONS" "GINNEL_BIN=$PWD/$dir/bin" \
+		"GINNEL_TOOLS=$PWD/$dir/tests/tools" "GINNEL_PART=$part" "BATS_TEST_TIMEOUT=$LIMIT" \
+		${GINNEL_LONG:+"GINNEL_LONG=$GINNEL_LONG"} \
 		bats --tap --timing "${files[@]}" </dev/null 2>"$log" | tee "$tap" |
 		grep --line-buffered -E '^(ok|not ok|#)' | sed -u 's/^/  /'
 	rc=${PIPESTATUS[0]}
@@ -230,15 +247,11 @@ run_bats() { # PART FOLDER BIN
 	fi
 	take_reports "$part" "$log"
 }
-part_netns() { run_bats netns tests/netns "${B:-build}/bin"; }
-part_netns-san() {
-	compgen -G 'tests/netns/*.bats' >/dev/null || return 0
-	build netns-san SAN=$SANITIZE CC=gcc all || return 0
-	run_bats netns-san tests/netns build/san-address/bin
-}
-part_soak() { GINNEL_LONG=1 run_bats soak tests/soak "${B:-build}/bin"; }
+part_netns() { run_bats netns tests/netns "${B:-build}"; }
+part_netns-san() { run_bats netns-san tests/netns build/san-address SAN=$SANITIZE CC=gcc PORTABLE=; }
+part_soak() { GINNEL_LONG=1 LIMIT=7200 run_bats soak tests/soak "${B:-build}"; }
 
-[ $# -gt 0 ] || set -- layers unit unit-san thread fuzz netns netns-san
+[ $# -gt 0 ] || set -- build layers unit unit-san thread fuzz netns netns-san
 start=$(now)
 for part in "$@"; do
 	declare -F "part_$part" >/dev/null || {

@@ -12,12 +12,12 @@
 /* Platform: what wolfSSL's configure would have found. */
 #define HAVE_SYS_TIME_H
 #define HAVE_GETADDRINFO 1
-#define HAVE_SOCKET 1
+#define HAVE_SOCKET      1
 #define HAVE___UINT128_T 1
-#define SIZEOF_LONG 8
+#define SIZEOF_LONG      8
 #define SIZEOF_LONG_LONG 8
 #define HAVE_THREAD_LS
-#define HAVE_PTHREAD 1
+#define HAVE_PTHREAD     1
 #define WOLFSSL_PTHREADS 1
 #define TFM_TIMING_RESISTANT
 #define ECC_TIMING_RESISTANT
@@ -34,17 +34,17 @@
 #define HAVE_MAX_FRAGMENT
 #define WOLFSSL_DTLS
 #define WOLFSSL_DTLS13
-#define WOLFSSL_W64_WRAPPER	     /* DTLS 1.3 record numbers */
-#define WOLFSSL_DTLS_CID	     /* RFC 9146, RFC 9147 section 9 */
-#define DTLS_CID_MAX_SIZE 8	     /* ours are 4 bytes; longer ones are refused */
-#define WOLFSSL_DTLS_CH_FRAG	     /* a ClientHello with ML-KEM spans two datagrams */
-#define WOLFSSL_DTLS_MTU	     /* wolfSSL_dtls_set_mtu */
-#define WOLFSSL_SEND_HRR_COOKIE	     /* stateless HelloRetryRequest */
-#define WOLFSSL_DTLS_WINDOW_WORDS 32 /* replay window of 1024 records; the default of 64 loses reordered ones */
-#define DTLS13_EPOCH_SIZE 8	     /* both directions' epochs share one table; 4 can wedge */
-#define DTLS13_MIN_RTX_INTERVAL 200  /* ms; a retransmission sooner is skipped in silence */
-#define HAVE_SECRET_CALLBACK	     /* wolfSSL_set_tls13_secret_cb */
-#define HAVE_KEYING_MATERIAL	     /* RFC 8446 section 7.5, exporter */
+#define WOLFSSL_W64_WRAPPER           /* DTLS 1.3 record numbers */
+#define WOLFSSL_DTLS_CID              /* RFC 9146, RFC 9147 section 9 */
+#define DTLS_CID_MAX_SIZE         8   /* ours are 4 bytes; longer ones are refused */
+#define WOLFSSL_DTLS_CH_FRAG          /* a ClientHello with ML-KEM spans two datagrams */
+#define WOLFSSL_DTLS_MTU              /* wolfSSL_dtls_set_mtu */
+#define WOLFSSL_SEND_HRR_COOKIE       /* stateless HelloRetryRequest */
+#define WOLFSSL_DTLS_WINDOW_WORDS 32  /* a window of 1024 records; 64 loses reordered ones */
+#define DTLS13_EPOCH_SIZE         8   /* both directions' epochs share one table; 4 can wedge */
+#define DTLS13_MIN_RTX_INTERVAL   200 /* ms; a retransmission sooner is skipped in silence */
+#define HAVE_SECRET_CALLBACK          /* wolfSSL_set_tls13_secret_cb */
+#define HAVE_KEYING_MATERIAL          /* RFC 8446 section 7.5, exporter */
 #define NO_PSK
 #define NO_SESSION_CACHE
 /* Left out on purpose: OPENSSL_EXTRA, HAVE_SESSION_TICKET, WOLFSSL_EARLY_DATA, HAVE_RPK,
@@ -66,9 +66,9 @@
 
 /* Ciphers and hashes. */
 #define HAVE_AESGCM
-#define HAVE_AES_ECB	    /* record number mask, RFC 9147 section 4.2.3 */
-#define WOLFSSL_AES_DIRECT  /* wc_AesEncryptDirect: one block of it */
-#define GCM_TABLE_4BIT	    /* for processors without carry-less multiplication */
+#define HAVE_AES_ECB       /* record number mask, RFC 9147 section 4.2.3 */
+#define WOLFSSL_AES_DIRECT /* wc_AesEncryptDirect: one block of it */
+#define GCM_TABLE_4BIT     /* for processors without carry-less multiplication */
 #define HAVE_CHACHA
 #define HAVE_POLY1305
 #define HAVE_ONE_TIME_AUTH
@@ -91,15 +91,15 @@
 #define WOLFSSL_ASN_PARSE_KEYUSAGE
 #define WOLFSSL_CERT_GEN
 #define WOLFSSL_CERT_REQ
-#define WOLFSSL_CERT_EXT   /* key usage, extended key usage, key identifiers */
-#define WOLFSSL_ALT_NAMES  /* subjectAltName in those we make */
+#define WOLFSSL_CERT_EXT  /* key usage, extended key usage, key identifiers */
+#define WOLFSSL_ALT_NAMES /* subjectAltName in those we make */
 #define WOLFSSL_CERT_NAME_ALL
 #define WOLFSSL_CUSTOM_OID /* the private extension in those we make (wc_SetCustomExtension) ... */
 #define HAVE_OID_ENCODING
 #define HAVE_OID_DECODING
-#define WC_ASN_UNKNOWN_EXT_CB		/* ... and in those we read (wc_SetUnknownExtCallback) */
+#define WC_ASN_UNKNOWN_EXT_CB           /* ... and in those we read (wc_SetUnknownExtCallback) */
 #define WOLFSSL_ALLOW_ENCODING_CA_FALSE /* basicConstraints CA:FALSE is written out */
-#define WOLFSSL_KEY_GEN			/* wc_EccKeyToDer, wc_EccKeyToPKCS8 */
+#define WOLFSSL_KEY_GEN                 /* wc_EccKeyToDer, wc_EccKeyToPKCS8 */
 #define WOLFSSL_DER_LOAD
 #define WOLFSSL_DER_TO_PEM
 #define WOLFSSL_PEM_TO_DER

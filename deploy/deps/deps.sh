@@ -60,51 +60,67 @@ missing_packages() {
 	} | awk '$1 == "installed" { have[$2] = 1 } $1 == "want" && !($2 in have) { print $2 }'
 }
 
-# Runs as root, in a process of its own. invoke-rc.d asks policy-rc.d, and 101 means "do not
-# start it". One that was there before is put back, also after an interruption; one that an
-# earlier run was killed over is recognised by its mark.
+# invoke-rc.d asks policy-rc.d, and 101 means "do not start it". One that was there before is
+# put back, also after an interruption; one that an earlier run was killed over is known by its
+# mark, and the next run takes it away. There is no moment without one.
 put_back_policy() {
-	if grep -qs "$mark" "$policy"; then
-		rm -f "$policy"
-	fi
 	if [ -e "$policy.before-ginnel" ]; then
 		mv -f "$policy.before-ginnel" "$policy"
+	elif grep -qs "$mark" "$policy"; then
+		rm -f "$policy"
 	fi
 }
 
-install_as_root() {
-	trap put_back_policy EXIT
+# Runs as root, in a process of its own; one at a time, or the first to end would let the
+# other's packages start services.
+install_as_root() { # [PACKAGE...]
+	exec 9>/run/lock/ginnel-deps
+	flock 9
 	put_back_policy
+	[ $# -gt 0 ] || return 0
+	trap put_back_policy EXIT
 	if [ -e "$policy" ]; then
-		mv "$policy" "$policy.before-ginnel"
+		cp -a "$policy" "$policy.before-ginnel"
 	fi
 	printf '#!/bin/sh\n# %s: packages being installed start no service\nexit 101\n' "$mark" \
 		>"$policy.new"
 	chmod 755 "$policy.new"
 	mv "$policy.new" "$policy"
 	export DEBIAN_FRONTEND=noninteractive
-	apt-get -qq -o DPkg::Lock::Timeout=300 update >&2 ||
+	apt-get -qq -o DPkg::Lock::Timeout=300 update >&2 9>&- ||
 		say "apt-get update failed; trying with the lists that are here"
 	apt-get -qq -y -o DPkg::Lock::Timeout=300 -o Dpkg::Use-Pty=0 install \
-		--no-install-recommends "$@" </dev/null >&2
+		--no-install-recommends "$@" </dev/null >&2 9>&-
+}
+
+as_root() { # ARGUMENT...: this script, as root
+	if [ "$(id -u)" = 0 ]; then
+		bash "${BASH_SOURCE[0]}" "$@"
+	else
+		sudo bash "${BASH_SOURCE[0]}" "$@"
+	fi
 }
 
 packages() {
-	local -a missing as_root=()
+	local -a missing
 	[ "${DEPS:-}" != no ] || return 0
 	if ! command -v dpkg-query >/dev/null || ! command -v apt-get >/dev/null; then
 		die "no apt here: install what ${list#"$PWD/"} lists in this system's way," \
 			"then add DEPS=no to the command"
 	fi
 	mapfile -t missing < <(missing_packages)
-	[ "${#missing[@]}" -gt 0 ] || return 0
-	if [ "$(id -u)" != 0 ]; then
-		command -v sudo >/dev/null || die "packages are missing and only root can install" \
-			"them: as root, apt-get install --no-install-recommends ${missing[*]}"
-		as_root=(sudo)
+	if [ "${#missing[@]}" = 0 ]; then
+		if grep -qs "$mark" "$policy"; then
+			as_root install-as-root || say "could not remove $policy, left by a run that was killed"
+		fi
+		return 0
+	fi
+	if [ "$(id -u)" != 0 ] && ! command -v sudo >/dev/null; then
+		die "packages are missing and there is no sudo; as root:" \
+			"apt-get install --no-install-recommends ${missing[*]}"
 	fi
 	say "installing ${#missing[@]} packages: ${missing[*]}"
-	${as_root[@]+"${as_root[@]}"} bash "${BASH_SOURCE[0]}" install-as-root "${missing[@]}" ||
+	as_root install-as-root "${missing[@]}" ||
 		die "apt-get could not install them: see its message above; then run make deps again"
 	mapfile -t missing < <(missing_packages)
 	[ "${#missing[@]}" = 0 ] || die "still not installed: ${missing[*]}"
@@ -193,6 +209,13 @@ find_source() {
 		tarball=$WOLFSSL_TARBALL tarball_hash=$(hash_of "$WOLFSSL_TARBALL")
 		[ "$tarball_hash" = "$want" ] || die "$tarball hashes to $tarball_hash instead of" \
 			"$want (wolfSSL $PIN_VERSION): name another version's hash by WOLFSSL_SHA256"
+		# Kept, so that it need not be named each time.
+		f=$cache/wolfssl_$PIN_VERSION.orig.tar.gz
+		if [ "$tarball_hash" = "$PIN_SHA256" ] && [ ! -e "$f.ok" ]; then
+			cp "$tarball" "$f.$$"
+			mv "$f.$$" "$f"
+			echo "$tarball_hash" >"$f.ok"
+		fi
 		return
 	fi
 	for f in "$cache"/wolfssl_*.orig.tar.*.ok; do
@@ -281,7 +304,8 @@ wolfssl() {
 			die "cannot write $prefix"
 		say "wolfSSL is ready"
 	else
-		check "$prefix" || die "the wolfSSL in $prefix does not pass crypto/wolfssl/check.c: see above"
+		check "$prefix" || die "the wolfSSL in $prefix does not pass crypto/wolfssl/check.c:" \
+			"see above; give WOLFSSL_TARBALL=FILE of wolfSSL $PIN_VERSION, which does"
 		echo "$checked" >"$t/passed"
 		mv "$t/passed" "$prefix/passed"
 	fi
