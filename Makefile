@@ -140,6 +140,9 @@ $B/obj/%.o: %.c $B/flags
 	@mkdir -p $(@D)
 	$(call quiet,CC)$(CC) $(CPPFLAGS_ALL) $(CPP_HERE) $(CFLAGS_ALL) $(WARN_HERE) -MMD -MP -c $< -o $@
 
+# The assembler includes the rules, so that the compiler's dependency file does not name them.
+$B/obj/gateway/privsep/rules.o build/fuzz/obj/gateway/privsep/rules.o: gateway/privsep/guard.nft
+
 define archive_rule
 $(call archive,$1): $(call objects,$(wildcard $1/*.c)) $B/sources
 	@mkdir -p $$(@D); rm -f $$@
@@ -247,7 +250,7 @@ soak:
 golden:
 	@GOLDEN_WRITE=1 $(RUN) unit
 	@git status --short tests/golden
-demo: all
+demo: all tools
 	@GINNEL_BIN=$(CURDIR)/$B/bin tests/demo.sh
 # A script that is there is run with what is built; one that is not comes with a later release.
 bench: all

@@ -155,10 +155,13 @@ static enum cert_refusal refusal_of(int error)
 		return CERT_OTHER_CA;
 	case ASN_SELF_SIGNED_E:
 		return CERT_SELF_SIGNED;
-	case ASN_PATHLEN_SIZE_E:
-	case ASN_PATHLEN_INV_E:
 	case MAX_CHAIN_ERROR:
 		return CERT_CHAIN_LENGTH;
+	case ASN_PATHLEN_SIZE_E:
+	case ASN_PATHLEN_INV_E:
+		return CERT_PATH_LENGTH;
+	case ASN_CRIT_EXT_E:
+		return CERT_CRITICAL;
 	case NO_PEER_CERT:
 		return CERT_NO_CERTIFICATE;
 	case KEYUSAGE_E:
@@ -180,7 +183,6 @@ static enum cert_refusal refusal_of(int error)
 	case ASN_EXPECT_0_E:
 	case ASN_BITSTR_E:
 	case ASN_DATE_SZ_E:
-	case ASN_CRIT_EXT_E:
 	case ASN_ALT_NAME_E:
 		return CERT_MALFORMED;
 	default:
@@ -245,27 +247,27 @@ fail:
 	return NULL;
 }
 
+/* Trust first, as cert_judge does: what a stranger's certificate says does not matter. */
 static enum cert_refusal judge_pinned(struct wolf_peer *p, const struct cert_chain *chain,
 				      struct cert_info *info, time_t wall)
 {
 	struct cert_expect expect = p->expect;
 	struct cert_trust *trust;
-	enum cert_refusal why;
+	enum cert_refusal why = CERT_OK;
 
-	/* The joiner learns the cluster's name from the certificate that the pin vouches for. */
-	if (!expect.cluster) {
-		why = cert_parse(info, chain->at[0].der, chain->at[0].len);
-		if (why != CERT_OK)
-			return why;
-		snprintf(p->cluster, sizeof(p->cluster), "%s", info->cluster);
-		expect.cluster = p->cluster;
-	}
 	if (chain->n < 2)
 		return CERT_OTHER_CA;
 	trust = pinned_trust(p, chain);
 	if (!trust)
 		return CERT_OTHER_CA;
-	why = cert_judge(info, trust, chain, &expect, wall);
+	/* The joiner learns the cluster's name from the certificate that the pin vouches for. */
+	if (!expect.cluster) {
+		why = cert_parse(info, chain->at[0].der, chain->at[0].len);
+		snprintf(p->cluster, sizeof(p->cluster), "%s", why == CERT_OK ? info->cluster : "");
+		expect.cluster = p->cluster;
+	}
+	if (why == CERT_OK)
+		why = cert_judge(info, trust, chain, &expect, wall);
 	cert_trust_free(trust);
 	return why;
 }

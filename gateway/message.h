@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: GPL-3.0-or-later */
-/* message - how the processes of one daemon speak: fixed structs and descriptors on a socketpair (SOCK_SEQPACKET) between processes.
+/* message - how the processes of one daemon speak: fixed structs and descriptors on a socketpair
+ * of SOCK_SEQPACKET.
  *
  * One datagram is one message: a header, then a body of the size that the table in message.c names
  * for its type (or up to it, for types with a variable tail). Who receives consults the table first:
@@ -12,7 +13,7 @@
 #include <sys/types.h>
 
 #define MESSAGE_MAX 16384
-#define MESSAGE_FDS_MAX 16
+#define MESSAGE_FDS_MAX 20 /* engine: folder, 8 queues, 8 sockets, control */
 #define MESSAGE_CHILD_FD 3 /* a child's end of its socketpair with the parent */
 
 enum process {
@@ -46,6 +47,7 @@ struct message_header {
 	uint32_t seq; /* an answer carries the question's */
 };
 
+/* Too large for a frame: static, or on the heap. Bodies are copied out, for body is not aligned. */
 struct message {
 	struct message_header head;
 	uint8_t body[MESSAGE_MAX];
@@ -133,3 +135,13 @@ int message_send(int fd, enum message_type type, uint32_t seq, const void *body,
  */
 int message_receive(int fd, enum process from, enum process self, struct message *out);
 void message_close_fds(struct message *m);
+
+/* Some types may come once in the life of a connection. seen is the connection's own, 0 at first.
+ * 0, or -EBADMSG if this one came before.
+ */
+int message_once(uint32_t *seen, const struct message *m);
+
+/* The body of a START whose counts are in range and add up to the descriptors that came with it,
+ * and whose uid and gid are not 0. -EBADMSG.
+ */
+int message_start_read(const struct message *m, struct message_start *out);

@@ -209,6 +209,13 @@ find_source() {
 		tarball=$WOLFSSL_TARBALL tarball_hash=$(hash_of "$WOLFSSL_TARBALL")
 		[ "$tarball_hash" = "$want" ] || die "$tarball hashes to $tarball_hash instead of" \
 			"$want (wolfSSL $PIN_VERSION): name another version's hash by WOLFSSL_SHA256"
+		# Kept, so that it need not be named each time.
+		f=$cache/wolfssl_$PIN_VERSION.orig.tar.gz
+		if [ "$tarball_hash" = "$PIN_SHA256" ] && [ ! -e "$f.ok" ]; then
+			cp "$tarball" "$f.$$"
+			mv "$f.$$" "$f"
+			echo "$tarball_hash" >"$f.ok"
+		fi
 		return
 	fi
 	for f in "$cache"/wolfssl_*.orig.tar.*.ok; do
@@ -297,7 +304,8 @@ wolfssl() {
 			die "cannot write $prefix"
 		say "wolfSSL is ready"
 	else
-		check "$prefix" || die "the wolfSSL in $prefix does not pass crypto/wolfssl/check.c: see above"
+		check "$prefix" || die "the wolfSSL in $prefix does not pass crypto/wolfssl/check.c:" \
+			"see above; give WOLFSSL_TARBALL=FILE of wolfSSL $PIN_VERSION, which does"
 		echo "$checked" >"$t/passed"
 		mv "$t/passed" "$prefix/passed"
 	fi

@@ -1,10 +1,11 @@
 /* SPDX-License-Identifier: GPL-3.0-or-later */
 /* registry - the cluster's records: nodes, and later workloads, networks, policy, revocations.
  *
- * registry_sqlite.c: one file, WAL, synchronous=FULL, schema versioned. What was acknowledged
- * survives kill -9 and power loss. After a failed write or sync nothing more is acknowledged until
- * the database was reopened, or it stays read-only and says so. Every change raises the revision;
- * watchers follow (generation, revision). Manager process, one thread; `ginnel init` for a moment.
+ * What was acknowledged survives kill -9 and power loss (registry_store.h). After a failed write or
+ * sync nothing more is acknowledged until the records were written anew elsewhere and reopened, or
+ * the registry stays read-only and says so. Every change raises the revision; the last
+ * REGISTRY_RING changes are kept as the very lines that watchers are sent, so that a slow watcher
+ * costs a cursor and no queue. Manager process, one thread; `ginnel init` for a moment.
  */
 #pragma once
 #include <jansson.h>
@@ -15,6 +16,10 @@
 #define REGISTRY_FILE "registry.db"
 #define REGISTRY_NODES_MAX 10000
 #define REGISTRY_RING 4096 /* changes kept for watchers; who is further behind fetches the state */
+#define REGISTRY_NODE_V4 24 /* a node's share of the overlay */
+#define REGISTRY_NODE_V6 64
+#define REGISTRY_VERSION_MAX 31
+#define REGISTRY_NODE_TEXT_MAX 8192 /* one node as JSON: labels and endpoints at their longest */
 
 struct registry;
 
@@ -32,38 +37,77 @@ struct registry_node {
 	uint8_t spki[32];
 	struct cert_labels labels;
 	unsigned nprefixes, nendpoints;
-	struct prefix prefixes[2]; /* one of each family of the overlay */
+	struct prefix prefixes[CONFIG_OVERLAY_MAX]; /* one of each family of the overlay */
 	struct config_endpoint endpoints[CONFIG_ADVERTISE_MAX];
 	time_t cert_not_after, last_seen, joined;
-	char version[32];
+	char version[REGISTRY_VERSION_MAX + 1];
 };
 
-/* Makes the file in dir with the cluster's record. -EEXIST. */
-int registry_create(int dir, const struct registry_cluster *c);
-/* Opens, migrates, checks. -EBADMSG damaged, -EPROTO made by a newer ginnel. */
-int registry_open(struct registry **out, int dir);
-void registry_close(struct registry *r);
+/* How many nodes an overlay holds: the least of its families, at most REGISTRY_NODES_MAX; 0 if a
+ * family is too small for two nodes, or if there is none.
+ */
+unsigned registry_capacity(const struct registry_cluster *c);
 
-void registry_cluster(const struct registry *r, struct registry_cluster *out);
+/* Makes the file in dir with the cluster's record: whole or not at all. -EEXIST; -EINVAL an overlay
+ * too small for two nodes, two overlays of a family, or overlay and pools overlap.
+ */
+int registry_create(int dir, const struct registry_cluster *c);
+/* Opens, migrates, checks. dir may be AT_FDCWD, and must be so in a process that may not read
+ * /proc/self/fd. -ENOENT; -EBUSY another process has it; -EBADMSG damaged or another program's;
+ * -EPROTO made by a newer ginnel.
+ */
+int registry_open(struct registry **out, int dir);
+void registry_close(struct registry *r); /* takes NULL; writes what registry_node_seen was told */
+
+const struct registry_cluster *registry_cluster(const struct registry *r);
 uint64_t registry_generation(const struct registry *r);
 uint64_t registry_revision(const struct registry *r);
+unsigned registry_count(const struct registry *r);
+/* NULL, or why it is read-only since a write failed. */
+const char *registry_fault(const struct registry *r);
+/* Called after each change, inside the call that made it. */
+void registry_on_change(struct registry *r, void (*fn)(void *arg), void *arg);
 
+/* Are these addresses where a host can be, outside of overlay and pools, and not too many? */
+bool registry_endpoints_ok(const struct registry *r, const struct config_endpoint *e, unsigned n);
+/* Would registry_node_put find prefixes for this name? 0, -EDQUOT, -EROFS. */
+int registry_has_room(const struct registry *r, const char *name);
 /* Adds or replaces a node in one transaction and gives it free prefixes (one of each family of the
- * overlay: a /24, a /64) unless the name had some. Fills n->prefixes. -ENOSPC overlay exhausted
- * ("10.77.0.0/16 holds 256 nodes"), -EROFS the registry is read-only after a failed write.
+ * overlay: a /24, a /64 of the same number) unless the name had some. Fills n->prefixes. -EINVAL a
+ * field is out of range; -EDQUOT the overlay is exhausted ("10.77.0.0/16 holds 256 nodes");
+ * -ENOSPC the disk is full, later writes may succeed; -EIO the write failed, the registry goes on;
+ * -EROFS it is read-only after a failed write.
  */
 int registry_node_put(struct registry *r, struct registry_node *n);
+/* Its prefixes are free for others at once. -ENOENT, and as registry_node_put. */
+int registry_node_remove(struct registry *r, const char *name);
 int registry_node_get(struct registry *r, const char *name, struct registry_node *out); /* -ENOENT */
-/* A node's own endpoints and version; it may write only its own. -EINVAL an endpoint inside overlay
- * or pools, loopback, multicast; too many.
+/* May a peer with this certificate be here? 0, -ENOENT, -ESTALE another incarnation. Quick. */
+int registry_node_admit(const struct registry *r, const char *name, uint64_t incarnation);
+/* A node's own endpoints and version; it may write only its own. Nothing is written and no revision
+ * is made if they are as they were. -EINVAL an endpoint inside overlay or pools, loopback,
+ * multicast; too many. -ENOENT, and as registry_node_put.
  */
-int registry_node_announce(struct registry *r, const char *name,
-			   const struct config_endpoint *e, unsigned n, const char *version);
+int registry_node_announce(struct registry *r, const char *name, const struct config_endpoint *e,
+			   unsigned n, const char *version);
+/* Heard of at that time. Kept in memory until registry_flush. -ENOENT. */
 int registry_node_seen(struct registry *r, const char *name, time_t at);
+/* Writes all that registry_node_seen was told, in one transaction. */
+int registry_flush(struct registry *r);
+/* Calls fn for each node of the role in order of name, until it returns non-zero. */
+int registry_each(struct registry *r, enum cert_role role,
+		  int (*fn)(void *arg, const struct registry_node *n), void *arg);
 
-/* The whole state as nodes see it: {"generation","revision","cluster",…,"nodes":[…]}; no token
- * rows. New reference.
+/* Writes the nodes that follow the name `after` ("": from the first), as JSON objects with commas
+ * between, at most n of them and max bytes (at least REGISTRY_NODE_TEXT_MAX). Returns the bytes; in
+ * last the last name written, or "" when the end was reached.
+ */
+size_t registry_nodes_text(const struct registry *r, const char *after, unsigned n, char *buf,
+			   size_t max, char last[CERT_NAME_MAX + 1]);
+/* The whole state as nodes see it: {"generation","revision","cluster","overlay","pools","nodes"}.
+ * New reference, NULL: no memory.
  */
 json_t *registry_state(struct registry *r);
-/* The change that led to revision rev (same form as a watch's line), NULL if no longer kept. */
+/* The change that led to revision rev: a watch's line without its newline; NULL if no longer kept.
+ */
 const char *registry_change(const struct registry *r, uint64_t rev);

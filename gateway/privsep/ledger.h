@@ -10,6 +10,10 @@
 
 #define LEDGER_FILE "ledger.db"
 #define LEDGER_TOKENS_MAX 10000
+#define LEDGER_NODES_MAX 20000          /* names, those of dead nodes included */
+#define LEDGER_RETRY 3600               /* s: the key that used a token may ask again so long */
+#define LEDGER_TOKEN_KEEP (7 * 86400)   /* s: an expired token is called expired, not unknown */
+#define LEDGER_BY_MAX 32
 
 struct ledger;
 
@@ -19,9 +23,11 @@ struct ledger_token {
 	char name[CERT_NAME_MAX + 1];   /* "" : any free name */
 	struct cert_labels labels;
 	time_t created, expires;
+	char created_by[LEDGER_BY_MAX + 1]; /* the operator's user name */
 	uint8_t spki[CERT_SPKI_MAX];    /* the public half */
 	size_t spki_len;
 	bool used, revoked;
+	time_t used_at;
 	uint8_t used_by[32];            /* hash of the SPKI that used it */
 	char used_name[CERT_NAME_MAX + 1];
 };
@@ -34,26 +40,43 @@ struct ledger_node {
 	struct cert_labels labels;
 };
 
+/* All return 0 or, besides what is said below, -ENOSPC the disk is full, -EIO (then nothing more is
+ * written until the ledger was opened anew: a failed sync is lost data), -EBUSY another process
+ * holds it, -EBADMSG a damaged file or row, -ENOMEM. On any error nothing has changed.
+ *
+ * dir is a folder's descriptor, or AT_FDCWD where the path to the folder may not be walked: the
+ * file is never opened by an absolute path.
+ */
+
+/* -EEXIST there is one, -EINVAL no cluster's name. On other errors what was made is removed. */
 int ledger_create(int dir, const char *cluster);
+/* -ENOENT there is none, -EPROTO made by a newer ginnel. */
 int ledger_open(struct ledger **out, int dir);
 void ledger_close(struct ledger *l);
 const char *ledger_cluster(const struct ledger *l);
+/* A write failed so that the file's content is unknown: close it, open it anew. */
+bool ledger_broken(const struct ledger *l);
 
-int ledger_token_add(struct ledger *l, const struct ledger_token *t); /* -E2BIG */
-int ledger_token_get(struct ledger *l, const uint8_t id[TOKEN_ID_LEN], struct ledger_token *out);
+/* Prunes tokens that expired long before t->created. -E2BIG LEDGER_TOKENS_MAX stand, -EEXIST. */
+int ledger_token_add(struct ledger *l, const struct ledger_token *t);
+int ledger_token_get(struct ledger *l, const uint8_t id[TOKEN_ID_LEN],
+		     struct ledger_token *out); /* -ENOENT */
+/* -ENOENT; -EALREADY it was used: what it let in is revoked by the node's name. */
 int ledger_token_revoke(struct ledger *l, const uint8_t id[TOKEN_ID_LEN]);
-/* Calls fn for each; stops when it returns non-zero. */
+/* Calls fn for each, oldest first; stops when it returns non-zero, and returns that. */
 int ledger_token_each(struct ledger *l, int (*fn)(void *arg, const struct ledger_token *t), void *arg);
 
-int ledger_node_get(struct ledger *l, const char *name, struct ledger_node *out);
+int ledger_node_get(struct ledger *l, const char *name, struct ledger_node *out); /* -ENOENT */
 /* One transaction, fsynced before it returns: marks the token used by this key and writes the node's
- * next incarnation. Returns the node as it is now in n. -EALREADY the token was used by another key,
- * -EEXIST the name is taken by another key and the token is not made for it, -EKEYEXPIRED, -EKEYREVOKED,
- * -ENOENT no such token. The same key asking again within the token's life gets the same answer.
+ * next incarnation. Returns the node as it is now in n. In this order: -ENOENT no such token,
+ * -EKEYREVOKED, -EALREADY the token was used by another key, -EPERM the token is made (or was used)
+ * for another name, -EKEYEXPIRED, -EEXIST the name is taken by another key and the token is not made
+ * for it, or is a manager's and the token none for managers, -E2BIG. The same key asking again
+ * within LEDGER_RETRY of its first use gets the same answer, and nothing is written.
  */
 int ledger_join(struct ledger *l, const uint8_t id[TOKEN_ID_LEN], const char *name,
 		const uint8_t spki[32], time_t now, struct ledger_node *n);
-/* The first node, by `ginnel init`. */
+/* The first node, by `ginnel init`. -EEXIST, -EINVAL. */
 int ledger_node_add(struct ledger *l, const struct ledger_node *n);
-/* Raises and returns the issue number of the next certificate of a node. */
+/* Raises and returns the issue number of the next certificate of a node. -ENOENT. */
 int ledger_next_issue(struct ledger *l, const char *name, uint64_t *issue);

@@ -1,0 +1,487 @@
+/* SPDX-License-Identifier: GPL-3.0-or-later */
+#include "gateway/control/control.h"
+
+#include <errno.h>
+#include <event2/buffer.h>
+#include <event2/bufferevent.h>
+#include <fcntl.h>
+#include <grp.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/socket.h>
+#include <unistd.h>
+#include "gateway/clock.h"
+#include "gateway/control/state.h"
+#include "gateway/control/status.h"
+#include "gateway/control/uplink.h"
+
+/* syscalls(engine): accept4 epoll_wait getsockopt */
+
+#define COALESCE_USEC 20000 /* changes that come together make one snapshot */
+#define CLIENT_TIMEOUT 10   /* seconds for a question and its answer */
+#define GROUPS_MAX 256
+
+time_t control_wall(void *control)
+{
+	const struct control *c = control;
+	time_t t = time(NULL);
+
+	return t > c->floor ? t : c->floor;
+}
+
+/* -- members → snapshot ------------------------------------------------------------------------------ */
+
+static int add_member(struct control *c, struct snapshot *s, struct member *m, bool keep_up)
+{
+	struct snapshot_peer sp = {.keep_up = keep_up};
+	int err;
+
+	if (!strcmp(m->name, c->node->name))
+		return 0; /* us */
+	if (!m->peer) {
+		err = peer_new(&m->peer, m->name);
+		if (err)
+			return err;
+	}
+	sp.peer = m->peer;
+	sp.incarnation = m->incarnation;
+	sp.nendpoints = m->nendpoints;
+	memcpy(sp.endpoints, m->endpoints, sizeof(sp.endpoints));
+	return snapshot_add_peer(s, &sp, m->prefixes, m->nprefixes);
+}
+
+/* Our own prefixes last: no record of another may take them. */
+static int build_snapshot(struct control *c, struct snapshot **out)
+{
+	unsigned n = HASH_COUNT(c->watch.members);
+	bool keep_up = c->node->is_static || n <= CONTROL_EAGER_NODES;
+	struct member *m, *tmp;
+	struct snapshot *s;
+	int err = snapshot_new(&s, c->wolf, c->node->name, n);
+
+	if (err)
+		return err;
+	HASH_ITER(hh, c->watch.members, m, tmp) {
+		err = add_member(c, s, m, keep_up);
+		if (err)
+			goto fail;
+	}
+	for (unsigned i = 0; i < c->node->nprefixes; i++) {
+		err = snapshot_add_self(s, &c->node->prefixes[i]);
+		if (err)
+			goto fail;
+	}
+	err = snapshot_seal(s);
+	if (err)
+		goto fail;
+	*out = s;
+	return 0;
+fail:
+	snapshot_free(s);
+	return err;
+}
+
+static void on_members(evutil_socket_t fd, short what, void *arg)
+{
+	struct control *c = arg;
+	struct snapshot *s;
+	int err = build_snapshot(c, &s);
+
+	(void)fd;
+	(void)what;
+	if (err) {
+		log_error("members not taken over", "reason", strerror(-err), NULL);
+		return;
+	}
+	engine_publish(c->engine, s);
+	err = watch_save(&c->watch, AT_FDCWD);
+	if (err)
+		log_error("last state not saved", "reason", strerror(-err), NULL);
+}
+
+void control_members_changed(struct control *c)
+{
+	struct timeval tv = {.tv_usec = COALESCE_USEC};
+
+	if (!evtimer_pending(c->on_members, NULL))
+		evtimer_add(c->on_members, &tv);
+}
+
+/* Static peers are members like any other, known from the start. */
+static int static_members(struct control *c)
+{
+	const struct config *cfg = c->params->config;
+
+	for (unsigned i = 0; i < cfg->npeers; i++) {
+		const struct config_peer *p = &cfg->peers[i];
+		struct member *m = calloc(1, sizeof(*m));
+
+		if (!m)
+			return -ENOMEM;
+		snprintf(m->name, sizeof(m->name), "%s", p->name);
+		m->role = ROLE_NODE;
+		for (unsigned k = 0; k < p->nprefixes && k < WATCH_PREFIXES; k++)
+			m->prefixes[m->nprefixes++] = p->prefixes[k];
+		for (unsigned k = 0; k < p->nendpoints && k < SNAPSHOT_ENDPOINTS; k++) {
+			if (p->endpoints[k].is_addr)
+				m->endpoints[m->nendpoints++] = p->endpoints[k].at;
+			else
+				log_warn("endpoint left out", "peer", p->name, "endpoint",
+					 p->endpoints[k].host, "reason",
+					 "names are not resolved yet", NULL);
+		}
+		HASH_ADD_STR(c->watch.members, name, m);
+	}
+	return 0;
+}
+
+/* -- what the engine tells ---------------------------------------------------------------------------- */
+
+static void log_peer(const struct peer *p, const struct peer_status *s)
+{
+	char at[ENDPOINT_TEXT_MAX];
+
+	switch (s->state) {
+	case PEER_UP:
+		endpoint_format(&s->endpoint, at);
+		log_info("session up", "peer", p->name, "transport", "dtls", "endpoint", at, "kex",
+			 s->kex, NULL);
+		break;
+	case PEER_DOWN:
+		log_warn("session down", "peer", p->name, "reason", s->last_error, NULL);
+		break;
+	case PEER_CONNECTING:
+	case PEER_IDLE:
+		log_debug("session", "peer", p->name, "state", peer_state_name(s->state), NULL);
+		break;
+	}
+}
+
+static void on_engine(evutil_socket_t fd, short what, void *arg)
+{
+	struct control *c = arg;
+	const struct notice *n;
+	struct member *m, *tmp;
+	uint64_t kicks;
+
+	(void)what;
+	if (read(fd, &kicks, sizeof(kicks)) < 0)
+		return;
+	while ((n = engine_notice(c->engine))) {
+		char at[ENDPOINT_TEXT_MAX];
+
+		endpoint_format(&n->from, at);
+		log_warn("handshake refused", "endpoint", at, "reason", n->text, NULL);
+	}
+	HASH_ITER(hh, c->watch.members, m, tmp) {
+		struct peer_status s;
+
+		if (!m->peer)
+			continue;
+		peer_read_status(m->peer, &s);
+		if (s.changes != m->logged)
+			log_peer(m->peer, &s);
+		m->logged = s.changes;
+	}
+	if (atomic_load(&c->engine->device_gone)) {
+		log_error("device gone", "device", c->params->config->device, NULL);
+		c->exit_code = 1; /* the parent makes it anew and starts us again */
+		event_base_loopbreak(c->base);
+	}
+}
+
+/* -- the local socket ------------------------------------------------------------------------------------ */
+
+struct client {
+	struct control *control;
+	struct bufferevent *bev;
+	bool answered;
+};
+
+static void client_free(struct client *cl)
+{
+	cl->control->clients--;
+	bufferevent_free(cl->bev);
+	free(cl);
+}
+
+static json_t *answer(struct control *c, const char *line, size_t len)
+{
+	json_t *q = json_loadb(line, len, JSON_REJECT_DUPLICATES, NULL);
+	const char *cmd = json_string_value(json_object_get(q, "cmd"));
+	json_t *a = NULL;
+
+	if (cmd && !strcmp(cmd, "status"))
+		a = status_json(c);
+	else if (cmd && !strcmp(cmd, "peers"))
+		a = status_peers(c);
+	else if (cmd && !strcmp(cmd, "routes"))
+		a = status_routes(c);
+	else if (cmd && !strcmp(cmd, "version"))
+		a = json_pack("{ss}", "ginnel", GINNEL_VERSION);
+	json_decref(q);
+	return a ? a
+		 : json_pack("{ss}", "error",
+			     "question: ginneld does not know it; are ginnel and ginneld of one "
+			     "version?");
+}
+
+static void client_answer(struct client *cl, json_t *a)
+{
+	char *text = json_dumps(a, JSON_COMPACT);
+
+	if (text) {
+		bufferevent_write(cl->bev, text, strlen(text));
+		bufferevent_write(cl->bev, "\n", 1);
+	}
+	free(text);
+	json_decref(a);
+	cl->answered = true;
+	bufferevent_disable(cl->bev, EV_READ);
+}
+
+static void on_client_read(struct bufferevent *bev, void *arg)
+{
+	struct client *cl = arg;
+	struct evbuffer *in = bufferevent_get_input(bev);
+	size_t len;
+	char *line = evbuffer_readln(in, &len, EVBUFFER_EOL_LF);
+
+	if (line)
+		client_answer(cl, answer(cl->control, line, len));
+	else if (evbuffer_get_length(in) > CONTROL_LINE_MAX)
+		client_free(cl);
+	free(line);
+}
+
+static void on_client_written(struct bufferevent *bev, void *arg)
+{
+	struct client *cl = arg;
+
+	(void)bev;
+	if (cl->answered)
+		client_free(cl);
+}
+
+static void on_client_event(struct bufferevent *bev, short what, void *arg)
+{
+	(void)bev;
+	(void)what;
+	client_free(arg); /* gone, failed or too slow */
+}
+
+/* Root, or who is in the group ginnel: the socket's mode says so already; its folder may be changed. */
+static bool may_ask(int fd)
+{
+	struct ucred who;
+	socklen_t len = sizeof(who);
+	gid_t groups[GROUPS_MAX];
+	struct group *g;
+
+	if (getsockopt(fd, SOL_SOCKET, SO_PEERCRED, &who, &len) < 0)
+		return false;
+	if (!who.uid)
+		return true;
+	g = getgrnam("ginnel"); /* NOLINT(concurrency-mt-unsafe): control's thread alone asks */
+	if (!g)
+		return false;
+	if (who.gid == g->gr_gid)
+		return true;
+	len = sizeof(groups);
+	if (getsockopt(fd, SOL_SOCKET, SO_PEERGROUPS, groups, &len) < 0)
+		return false;
+	for (unsigned i = 0; i < len / sizeof(*groups); i++)
+		if (groups[i] == g->gr_gid)
+			return true;
+	return false;
+}
+
+static void client_new(struct control *c, int fd)
+{
+	struct timeval tv = {.tv_sec = CLIENT_TIMEOUT};
+	struct client *cl = calloc(1, sizeof(*cl));
+
+	if (!cl || c->clients >= CONTROL_CLIENTS_MAX)
+		goto fail;
+	cl->control = c;
+	cl->bev = bufferevent_socket_new(c->base, fd, BEV_OPT_CLOSE_ON_FREE);
+	if (!cl->bev)
+		goto fail;
+	c->clients++;
+	bufferevent_setcb(cl->bev, on_client_read, on_client_written, on_client_event, cl);
+	bufferevent_set_timeouts(cl->bev, &tv, &tv);
+	bufferevent_setwatermark(cl->bev, EV_READ, 0, CONTROL_LINE_MAX + 1);
+	bufferevent_enable(cl->bev, EV_READ | EV_WRITE);
+	if (!may_ask(fd)) {
+		log_warn("control socket refused", "reason", "not root and not in group ginnel",
+			 NULL);
+		client_answer(cl, json_pack("{ss}", "error",
+					    "control: you are neither root nor in the group "
+					    "ginnel; use sudo"));
+	}
+	return;
+fail:
+	free(cl);
+	close(fd);
+}
+
+static void on_listen(evutil_socket_t fd, short what, void *arg)
+{
+	int s = accept4(fd, NULL, NULL, SOCK_CLOEXEC | SOCK_NONBLOCK);
+
+	(void)what;
+	if (s >= 0)
+		client_new(arg, s);
+}
+
+/* -- the parent -------------------------------------------------------------------------------------------- */
+
+static void stop(struct control *c, int code)
+{
+	c->exit_code = code;
+	event_base_loopbreak(c->base);
+}
+
+static void on_parent(evutil_socket_t fd, short what, void *arg)
+{
+	struct control *c = arg;
+	struct message *m = malloc(sizeof(*m));
+	int err = m ? message_receive(fd, PROCESS_PARENT, PROCESS_ENGINE, m) : -ENOMEM;
+
+	(void)what;
+	if (err == -EAGAIN) {
+		free(m);
+		return;
+	}
+	if (err) {
+		stop(c, 1); /* the parent is gone: so are we */
+		free(m);
+		return;
+	}
+	if (m->head.type == MESSAGE_STOP) {
+		stop(c, 0);
+	} else if (m->head.type == MESSAGE_HEALTH) {
+		memcpy(&c->health, m->body, sizeof(c->health));
+		c->health_known = true;
+	}
+	message_close_fds(m);
+	free(m);
+}
+
+/* -- start and end --------------------------------------------------------------------------------------------- */
+
+static struct event *listen_to(struct control *c, int fd, event_callback_fn fn)
+{
+	struct event *e = event_new(c->base, fd, EV_READ | EV_PERSIST, fn, c);
+
+	if (e && event_add(e, NULL)) {
+		event_free(e);
+		e = NULL;
+	}
+	return e;
+}
+
+static int first_members(struct control *c)
+{
+	char why[128] = "";
+	int err;
+
+	if (c->node->is_static)
+		return static_members(c);
+	err = watch_load(&c->watch, AT_FDCWD, why, sizeof(why));
+	if (err == -EBADMSG)
+		log_warn("last state on disk is no use", "file", WATCH_STATE_FILE, "reason", why,
+			 NULL);
+	else if (err && err != -ENOENT)
+		log_warn("last state on disk cannot be read", "file", WATCH_STATE_FILE, "reason",
+			 strerror(-err), NULL);
+	return 0; /* a manager will tell */
+}
+
+static int start_engine(struct control *c)
+{
+	const struct control_params *p = c->params;
+	struct wolf_params wp = {
+		.trust = p->identity->trust,
+		.cluster = c->node->cluster,
+		.chain = &p->identity->chain,
+		.key = p->identity->key,
+		.admit = engine_admit,
+		.admit_arg = &c->engine,
+		.wall = control_wall,
+		.wall_arg = c,
+	};
+	struct snapshot *s;
+	int err;
+
+	if (p->ntun < CONTROL_WORKERS || p->nudp < CONTROL_WORKERS)
+		return -EINVAL;
+	err = wolf_new(&c->wolf, &wp);
+	if (err)
+		return err;
+	err = first_members(c);
+	if (err)
+		return err;
+	err = build_snapshot(c, &s);
+	if (err)
+		return err;
+	return engine_start(&c->engine, s, p->tun_fds, p->udp_fds, CONTROL_WORKERS);
+}
+
+static int start(struct control *c)
+{
+	const struct control_params *p = c->params;
+	int err = start_engine(c);
+
+	if (err)
+		return err;
+	c->on_parent = listen_to(c, p->parent_fd, on_parent);
+	c->on_listen = listen_to(c, p->control_fd, on_listen);
+	c->on_engine = listen_to(c, engine_event_fd(c->engine), on_engine);
+	c->on_members = evtimer_new(c->base, on_members, c);
+	if (!c->on_parent || !c->on_listen || !c->on_engine || !c->on_members)
+		return -ENOMEM;
+	if (!c->node->is_static) {
+		err = uplink_new(&c->uplink, c);
+		if (err)
+			return err;
+	}
+	return message_send(p->parent_fd, MESSAGE_READY, 0, NULL, 0, NULL, 0);
+}
+
+static void event_drop(struct event *e)
+{
+	if (e)
+		event_free(e);
+}
+
+int control_run(const struct control_params *p)
+{
+	struct control c = {
+		.params = p,
+		.node = p->node,
+		.floor = p->identity->info.not_before,
+		.started = clock_now(),
+	};
+	int err;
+
+	watch_init(&c.watch, p->node);
+	c.base = event_base_new();
+	err = c.base ? start(&c) : -ENOMEM;
+	if (err)
+		log_error("engine does not start", "reason", strerror(-err), NULL);
+	else
+		event_base_dispatch(c.base);
+	uplink_free(c.uplink);
+	engine_stop(c.engine);
+	watch_clear(&c.watch);
+	wolf_put(c.wolf);
+	event_drop(c.on_members);
+	event_drop(c.on_engine);
+	event_drop(c.on_listen);
+	event_drop(c.on_parent);
+	if (c.base)
+		event_base_free(c.base);
+	return err ? 1 : c.exit_code;
+}

@@ -1,0 +1,33 @@
+/* SPDX-License-Identifier: GPL-3.0-or-later */
+/* state - what control's files share: one struct, one thread. */
+#pragma once
+#include <event2/event.h>
+#include "gateway/control/control.h"
+#include "gateway/control/watch.h"
+
+#define CONTROL_WORKERS 1
+#define CONTROL_MTU 1420
+
+struct uplink;
+
+struct control {
+	const struct control_params *params;
+	const struct node *node;
+	struct event_base *base;
+	struct event *on_parent, *on_engine, *on_listen, *on_members;
+	struct wolf *wolf;       /* of tunnels */
+	struct engine *engine;
+	struct watch watch;      /* members; of static peers too */
+	struct uplink *uplink;   /* NULL: static peers, no manager */
+	struct message_health health;
+	bool health_known;
+	unsigned clients;
+	time_t floor;            /* no clock before this is believed */
+	int64_t started;
+	int exit_code;
+};
+
+/* Seconds since the epoch, never before the floor. */
+time_t control_wall(void *control);
+/* The members have changed: a new snapshot is built and published soon. */
+void control_members_changed(struct control *c);

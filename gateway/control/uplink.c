@@ -1,0 +1,432 @@
+/* SPDX-License-Identifier: GPL-3.0-or-later */
+#include "gateway/control/uplink.h"
+
+#include <errno.h>
+#include <netdb.h>
+#include <netinet/in.h>
+#include <netinet/tcp.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/socket.h>
+#include <unistd.h>
+#include "crypto/secret.h"
+#include "gateway/clock.h"
+#include "gateway/h2.h"
+
+/* syscalls(engine): socket connect recv send getsockopt setsockopt */
+
+#define CONNECT_TIMEOUT (5 * 1000000000LL)
+#define READ_CHUNK 65536
+#define PUMP_ROUNDS 4
+
+struct uplink {
+	struct control *control;
+	struct wolf *wolf;     /* without admission: whoever is a manager of the cluster */
+	unsigned manager, endpoint; /* whom we try */
+	int fd;
+	struct event *io, *timer;
+	short events;
+	struct h2 *h2;
+	int64_t born;          /* of the attempt */
+	unsigned backoff;
+	bool reachable;
+	time_t since;
+	char error[256];
+	void *announce, *watch; /* addresses of these tell answers apart */
+};
+
+static void uplink_connect(struct uplink *u);
+static void uplink_io(evutil_socket_t fd, short what, void *arg);
+
+const char *uplink_manager(const struct uplink *u)
+{
+	return u->control->node->managers[u->manager].name;
+}
+
+bool uplink_reachable(const struct uplink *u, time_t *since)
+{
+	*since = u->since;
+	return u->reachable;
+}
+
+const char *uplink_error(const struct uplink *u)
+{
+	return u->error;
+}
+
+static void set_reachable(struct uplink *u, bool reachable)
+{
+	if (u->reachable == reachable)
+		return;
+	u->reachable = reachable;
+	u->since = time(NULL);
+	if (reachable)
+		log_info("manager reached", "manager", uplink_manager(u), NULL);
+	else
+		log_warn("manager lost", "manager", uplink_manager(u), "reason", u->error, NULL);
+}
+
+static void arm(struct uplink *u, int64_t ns)
+{
+	struct timeval tv = {.tv_sec = ns / 1000000000, .tv_usec = ns % 1000000000 / 1000};
+
+	evtimer_add(u->timer, &tv);
+}
+
+/* -- the connection's end -------------------------------------------------------------------------- */
+
+static void drop_connection(struct uplink *u)
+{
+	if (u->io)
+		event_free(u->io);
+	u->io = NULL;
+	h2_free(u->h2);
+	u->h2 = NULL;
+	if (u->fd >= 0)
+		close(u->fd);
+	u->fd = -1;
+	watch_cut(&u->control->watch);
+}
+
+static void next_manager(struct uplink *u)
+{
+	const struct node *n = u->control->node;
+
+	if (++u->endpoint < n->managers[u->manager].nendpoints)
+		return;
+	u->endpoint = 0;
+	u->manager = (u->manager + 1) % n->nmanagers;
+}
+
+/* Waits longer each time, and by chance, so that a cluster does not come back as one. */
+static void uplink_failed(struct uplink *u, const char *why)
+{
+	uint16_t chance = 0;
+	int64_t wait;
+
+	if (strcmp(u->error, why))
+		log_debug("manager not reached", "manager", uplink_manager(u), "reason", why, NULL);
+	snprintf(u->error, sizeof(u->error), "%s", why);
+	drop_connection(u);
+	set_reachable(u, false);
+	next_manager(u);
+	u->backoff = u->backoff ? u->backoff * 2 : UPLINK_BACKOFF_MIN;
+	if (u->backoff > UPLINK_BACKOFF_MAX)
+		u->backoff = UPLINK_BACKOFF_MAX;
+	secret_random(&chance, sizeof(chance)); /* none is no harm */
+	wait = u->backoff * 1000000000LL / 2;
+	arm(u, wait + wait * chance / 65536);
+}
+
+/* -- HTTP/2 ------------------------------------------------------------------------------------------ */
+
+static void on_line(void *arg, void *user, const char *line, size_t len)
+{
+	struct uplink *u = arg;
+	struct control *c = u->control;
+	char why[128] = "";
+
+	(void)user;
+	switch (watch_line(&c->watch, line, len, why, sizeof(why))) {
+	case WATCH_NOTHING:
+		break;
+	case WATCH_CHANGED:
+		u->backoff = 0;
+		u->error[0] = '\0';
+		set_reachable(u, true);
+		control_members_changed(c);
+		break;
+	case WATCH_REFUSED:
+		log_error("manager's state refused", "manager", uplink_manager(u), "reason", why,
+			  NULL);
+		snprintf(u->error, sizeof(u->error), "its state was refused: %s", why);
+		h2_close(u->h2);
+		break;
+	}
+}
+
+static void on_response(void *arg, void *user, int status, const char *body, size_t len,
+			const char *why)
+{
+	struct uplink *u = arg;
+	char text[16];
+
+	if (user == &u->announce && status == 200)
+		return;
+	snprintf(text, sizeof(text), "%d", status);
+	log_warn("manager refused a request", "manager", uplink_manager(u), "request",
+		 user == &u->announce ? "announce" : "watch", "status", text, "reason",
+		 why ? why : "", NULL);
+	if (user == &u->watch)
+		h2_close(u->h2);
+	(void)body;
+	(void)len;
+}
+
+static const struct h2_client_ops ops = {.response = on_response, .line = on_line};
+
+static void ask(struct uplink *u)
+{
+	const struct control *c = u->control;
+	json_t *list = json_array();
+	char path[96], *text;
+	json_t *doc;
+
+	for (unsigned i = 0; i < c->node->nadvertise; i++) {
+		const struct config_endpoint *e = &c->node->advertise[i];
+		char at[CONFIG_HOST_MAX + 8];
+
+		if (e->is_addr)
+			endpoint_format(&e->at, at);
+		else
+			snprintf(at, sizeof(at), "%s:%u", e->host, e->at.port);
+		json_array_append_new(list, json_string(at));
+	}
+	doc = json_pack("{soss}", "endpoints", list, "version", GINNEL_VERSION);
+	text = doc ? json_dumps(doc, JSON_COMPACT) : NULL;
+	json_decref(doc);
+	if (text)
+		h2_ask(u->h2, "POST", "/v1/announce", text, strlen(text), &u->announce);
+	free(text);
+	if (c->watch.generation)
+		snprintf(path, sizeof(path), "/v1/watch?generation=%llu&revision=%llu",
+			 (unsigned long long)c->watch.generation,
+			 (unsigned long long)c->watch.revision);
+	else
+		snprintf(path, sizeof(path), "/v1/watch");
+	h2_ask_watch(u->h2, path, &u->watch);
+}
+
+static int start_tls(struct uplink *u)
+{
+	const struct node *n = u->control->node;
+	struct cert_expect expect = {.cluster = n->cluster,
+				     .node = uplink_manager(u),
+				     .role = ROLE_MANAGER};
+	struct stream *s;
+	int err = stream_dial(&s, u->wolf, ALPN_CONTROL, &expect);
+
+	if (err)
+		return err;
+	err = h2_client_new(&u->h2, s, &ops, u, clock_now());
+	if (!err)
+		ask(u);
+	return err;
+}
+
+/* -- bytes -------------------------------------------------------------------------------------------- */
+
+static int read_some(struct uplink *u, int64_t now)
+{
+	static _Thread_local uint8_t buf[READ_CHUNK];
+	ssize_t n = recv(u->fd, buf, sizeof(buf), MSG_DONTWAIT);
+
+	if (n < 0)
+		return errno == EAGAIN || errno == EINTR ? 0 : -errno;
+	return h2_feed(u->h2, buf, (size_t)n, now);
+}
+
+/* Until the socket is full or nothing is left; others want their turn after some rounds. */
+static int write_some(struct uplink *u, int64_t now)
+{
+	for (int round = 0; round < PUMP_ROUNDS; round++) {
+		size_t n;
+		const uint8_t *p = h2_pending(u->h2, &n);
+		ssize_t sent;
+
+		if (!n)
+			return 0;
+		sent = send(u->fd, p, n, MSG_DONTWAIT | MSG_NOSIGNAL);
+		if (sent < 0)
+			return errno == EAGAIN || errno == EINTR ? 0 : -errno;
+		h2_sent(u->h2, (size_t)sent, now);
+	}
+	return 0;
+}
+
+static void watch_events(struct uplink *u)
+{
+	size_t n = 0;
+	short want = EV_PERSIST;
+
+	if (u->h2)
+		h2_pending(u->h2, &n);
+	if (!u->h2 || n)
+		want |= EV_WRITE;
+	if (u->h2 && h2_wants_read(u->h2))
+		want |= EV_READ;
+	if (want == u->events)
+		return;
+	u->events = want;
+	event_del(u->io);
+	event_assign(u->io, u->control->base, u->fd, want, uplink_io, u);
+	event_add(u->io, NULL);
+}
+
+static int connected(struct uplink *u)
+{
+	int err = 0;
+	socklen_t len = sizeof(err);
+
+	if (getsockopt(u->fd, SOL_SOCKET, SO_ERROR, &err, &len) < 0)
+		return -errno;
+	return err ? -err : start_tls(u);
+}
+
+static void uplink_io(evutil_socket_t fd, short what, void *arg)
+{
+	struct uplink *u = arg;
+	int64_t now = clock_now();
+	int err = 0;
+
+	(void)fd;
+	if (!u->h2) {
+		err = connected(u);
+		if (err) {
+			uplink_failed(u, strerror(-err));
+			return;
+		}
+	} else if (what & EV_READ) {
+		err = read_some(u, now);
+	}
+	if (write_some(u, now) || err) {
+		char why[256];
+
+		snprintf(why, sizeof(why), "%s",
+			 *u->error && !u->reachable ? u->error
+			 : *h2_why(u->h2)           ? h2_why(u->h2)
+						    : strerror(err ? -err : EPIPE));
+		uplink_failed(u, why);
+		return;
+	}
+	watch_events(u);
+}
+
+/* -- attempts ------------------------------------------------------------------------------------------ */
+
+static socklen_t to_sockaddr(const struct endpoint *e, struct sockaddr_storage *ss)
+{
+	memset(ss, 0, sizeof(*ss));
+	if (e->addr.family == 4) {
+		struct sockaddr_in *in = (struct sockaddr_in *)ss;
+
+		in->sin_family = AF_INET;
+		in->sin_port = htons(e->port);
+		memcpy(&in->sin_addr, e->addr.b, 4);
+		return sizeof(*in);
+	}
+	struct sockaddr_in6 *in6 = (struct sockaddr_in6 *)ss;
+
+	in6->sin6_family = AF_INET6;
+	in6->sin6_port = htons(e->port);
+	memcpy(&in6->sin6_addr, e->addr.b, 16);
+	return sizeof(*in6);
+}
+
+static void uplink_connect(struct uplink *u)
+{
+	const struct node_manager *m = &u->control->node->managers[u->manager];
+	const struct config_endpoint *e = &m->endpoints[u->endpoint];
+	struct sockaddr_storage ss;
+	socklen_t len;
+	int one = 1;
+
+	u->born = clock_now();
+	if (!m->nendpoints || !e->is_addr) {
+		uplink_failed(u, "the manager's address is a name; names are not resolved yet");
+		return;
+	}
+	len = to_sockaddr(&e->at, &ss);
+	u->fd = socket(ss.ss_family, SOCK_STREAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0);
+	if (u->fd < 0) {
+		uplink_failed(u, strerror(errno));
+		return;
+	}
+	setsockopt(u->fd, IPPROTO_TCP, TCP_NODELAY, &one, sizeof(one));
+	if (connect(u->fd, (struct sockaddr *)&ss, len) < 0 && errno != EINPROGRESS) {
+		uplink_failed(u, strerror(errno));
+		return;
+	}
+	u->events = EV_WRITE | EV_PERSIST;
+	u->io = event_new(u->control->base, u->fd, u->events, uplink_io, u);
+	if (!u->io || event_add(u->io, NULL)) {
+		uplink_failed(u, "no memory");
+		return;
+	}
+	arm(u, 1000000000LL);
+}
+
+/* Once a second while a connection lives; after a failure, when the next attempt is due. */
+static void on_timer(evutil_socket_t fd, short what, void *arg)
+{
+	struct uplink *u = arg;
+	int64_t now = clock_now();
+
+	(void)fd;
+	(void)what;
+	if (u->fd < 0) {
+		uplink_connect(u);
+		return;
+	}
+	if (!u->h2 || !h2_up(u->h2)) {
+		if (now - u->born >= CONNECT_TIMEOUT) {
+			uplink_failed(u, "no answer in 5 s");
+			return;
+		}
+	} else if (h2_tick(u->h2, now)) {
+		uplink_failed(u, h2_why(u->h2));
+		return;
+	}
+	arm(u, 1000000000LL);
+	if (u->h2)
+		uplink_io(u->fd, EV_WRITE, u);
+}
+
+int uplink_new(struct uplink **out, struct control *c)
+{
+	struct identity *id = c->params->identity;
+	struct wolf_params p = {
+		.trust = id->trust,
+		.cluster = c->node->cluster,
+		.chain = &id->chain,
+		.key = id->key,
+		.wall = control_wall,
+		.wall_arg = c,
+	};
+	struct uplink *u = calloc(1, sizeof(*u));
+	int err;
+
+	if (!u)
+		return -ENOMEM;
+	u->control = c;
+	u->fd = -1;
+	u->since = time(NULL);
+	snprintf(u->error, sizeof(u->error), "not tried yet");
+	err = wolf_new(&u->wolf, &p);
+	if (err)
+		goto fail_wolf;
+	u->timer = evtimer_new(c->base, on_timer, u);
+	if (!u->timer) {
+		err = -ENOMEM;
+		goto fail_timer;
+	}
+	arm(u, 0);
+	*out = u;
+	return 0;
+fail_timer:
+	wolf_put(u->wolf);
+fail_wolf:
+	free(u);
+	return err;
+}
+
+void uplink_free(struct uplink *u)
+{
+	if (!u)
+		return;
+	drop_connection(u);
+	event_free(u->timer);
+	wolf_put(u->wolf);
+	free(u);
+}

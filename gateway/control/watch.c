@@ -1,0 +1,440 @@
+/* SPDX-License-Identifier: GPL-3.0-or-later */
+#include "gateway/control/watch.h"
+
+#include <errno.h>
+#include <stdarg.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include "crypto/keyfile.h"
+#include "gateway/h2.h"
+
+#define STATE_BYTES_MAX (32 << 20) /* 10,000 nodes of 3 KiB */
+
+static void member_free(struct member *m)
+{
+	if (!m)
+		return;
+	json_decref(m->json);
+	peer_put(m->peer);
+	free(m);
+}
+
+static void members_free(struct member **members)
+{
+	struct member *m, *tmp;
+
+	HASH_ITER(hh, *members, m, tmp) {
+		HASH_DEL(*members, m);
+		member_free(m);
+	}
+}
+
+void watch_init(struct watch *w, const struct node *n)
+{
+	memset(w, 0, sizeof(*w));
+	w->node = n;
+}
+
+void watch_clear(struct watch *w)
+{
+	members_free(&w->members);
+	members_free(&w->coming);
+}
+
+void watch_cut(struct watch *w)
+{
+	members_free(&w->coming);
+	w->receiving = false;
+}
+
+static struct member *find(struct member *members, const char *name)
+{
+	struct member *m;
+
+	HASH_FIND_STR(members, name, m);
+	return m;
+}
+
+struct member *watch_find(const struct watch *w, const char *name)
+{
+	return find(w->members, name);
+}
+
+/* -- one member ----------------------------------------------------------------------------------- */
+
+static bool inside(const struct prefix *p, const struct prefix *of, unsigned n)
+{
+	for (unsigned i = 0; i < n; i++)
+		if (prefix_within(p, &of[i]))
+			return true;
+	return false;
+}
+
+static bool guarded(const struct node *n, const struct addr *a)
+{
+	for (unsigned i = 0; i < n->noverlay; i++)
+		if (prefix_contains(&n->overlay[i], a))
+			return true;
+	for (unsigned i = 0; i < n->npools; i++)
+		if (prefix_contains(&n->pools[i], a))
+			return true;
+	return false;
+}
+
+static int parse_prefixes(struct member *m, json_t *list, const struct node *n)
+{
+	size_t i;
+	json_t *v;
+
+	if (!json_is_array(list) || json_array_size(list) > WATCH_PREFIXES)
+		return -EBADMSG;
+	json_array_foreach(list, i, v) {
+		struct prefix *p = &m->prefixes[i];
+
+		if (!json_is_string(v) || prefix_parse(p, json_string_value(v)) ||
+		    !inside(p, n->overlay, n->noverlay))
+			return -EBADMSG;
+		m->nprefixes++;
+	}
+	return 0;
+}
+
+/* Names among the endpoints are not ours to resolve: who advertises one is reached by the others. */
+static int parse_endpoints(struct member *m, json_t *list, const struct node *n)
+{
+	size_t i;
+	json_t *v;
+
+	if (!json_is_array(list) || json_array_size(list) > SNAPSHOT_ENDPOINTS)
+		return -EBADMSG;
+	json_array_foreach(list, i, v) {
+		struct endpoint *e = &m->endpoints[m->nendpoints];
+
+		if (!json_is_string(v))
+			return -EBADMSG;
+		if (!endpoint_parse(e, json_string_value(v), CONFIG_PORT) && e->port &&
+		    !guarded(n, &e->addr))
+			m->nendpoints++;
+	}
+	return 0;
+}
+
+static int parse_labels(struct member *m, json_t *labels)
+{
+	char text[CERT_LABEL_KEY_MAX + CERT_LABEL_VALUE_MAX + 3];
+	const char *key;
+	json_t *v;
+
+	if (!json_is_object(labels))
+		return -EBADMSG;
+	json_object_foreach(labels, key, v) {
+		if (!json_is_string(v) ||
+		    snprintf(text, sizeof(text), "%s=%s", key, json_string_value(v)) >=
+			    (int)sizeof(text) ||
+		    cert_labels_add(&m->labels, text))
+			return -EBADMSG;
+	}
+	return 0;
+}
+
+static int member_parse(struct member **out, json_t *j, const struct node *n)
+{
+	const char *name = json_string_value(json_object_get(j, "name"));
+	const char *role = json_string_value(json_object_get(j, "role"));
+	json_t *incarnation = json_object_get(j, "incarnation");
+	struct member *m;
+
+	if (!name || !role || !cert_name_ok(name) || !json_is_integer(incarnation) ||
+	    json_integer_value(incarnation) < 0)
+		return -EBADMSG;
+	m = calloc(1, sizeof(*m));
+	if (!m)
+		return -ENOMEM;
+	snprintf(m->name, sizeof(m->name), "%s", name);
+	m->incarnation = (uint64_t)json_integer_value(incarnation);
+	if (cert_role_parse(&m->role, role) ||
+	    parse_prefixes(m, json_object_get(j, "prefixes"), n) ||
+	    parse_endpoints(m, json_object_get(j, "endpoints"), n) ||
+	    parse_labels(m, json_object_get(j, "labels"))) {
+		free(m);
+		return -EBADMSG;
+	}
+	m->json = json_incref(j);
+	*out = m;
+	return 0;
+}
+
+/* A prefix has one owner: a state in which two nodes hold it is nobody's to repair. */
+static bool overlaps_another(struct member *members, const struct member *m)
+{
+	struct member *o, *tmp;
+
+	HASH_ITER(hh, members, o, tmp) {
+		if (!strcmp(o->name, m->name))
+			continue;
+		for (unsigned i = 0; i < o->nprefixes; i++)
+			for (unsigned k = 0; k < m->nprefixes; k++)
+				if (prefix_overlaps(&o->prefixes[i], &m->prefixes[k]))
+					return true;
+	}
+	return false;
+}
+
+static int by_address(const void *a, const void *b)
+{
+	const struct prefix *x = a, *y = b;
+
+	if (x->addr.family != y->addr.family)
+		return x->addr.family - y->addr.family;
+	return memcmp(x->addr.b, y->addr.b, sizeof(x->addr.b));
+}
+
+/* The same over all members at once: sorted by address, prefixes that overlap are neighbours. */
+static bool any_overlap(struct member *members)
+{
+	size_t n = 0, max = (size_t)HASH_COUNT(members) * WATCH_PREFIXES;
+	struct prefix *all = calloc(max + 1, sizeof(*all));
+	struct member *m, *tmp;
+	bool found = !all;
+
+	HASH_ITER(hh, members, m, tmp)
+		for (unsigned i = 0; all && i < m->nprefixes; i++)
+			all[n++] = m->prefixes[i];
+	if (all)
+		qsort(all, n, sizeof(*all), by_address);
+	for (size_t i = 1; !found && i < n; i++)
+		found = prefix_overlaps(&all[i - 1], &all[i]);
+	free(all);
+	return found;
+}
+
+/* -- lines ------------------------------------------------------------------------------------------ */
+
+static enum watch_result refuse(char *why, size_t max, const char *text)
+{
+	snprintf(why, max, "%s", text);
+	return WATCH_REFUSED;
+}
+
+static int add_nodes(struct watch *w, json_t *nodes)
+{
+	size_t i;
+	json_t *j;
+
+	if (!json_is_array(nodes))
+		return -EBADMSG;
+	json_array_foreach(nodes, i, j) {
+		struct member *m;
+		int err = member_parse(&m, j, w->node);
+
+		if (err)
+			return err;
+		if (find(w->coming, m->name) || HASH_COUNT(w->coming) >= WATCH_MEMBERS_MAX) {
+			member_free(m);
+			return -EBADMSG;
+		}
+		HASH_ADD_STR(w->coming, name, m);
+	}
+	return 0;
+}
+
+static int read_revision(json_t *line, uint64_t *generation, uint64_t *revision)
+{
+	json_t *g = json_object_get(line, "generation"), *r = json_object_get(line, "revision");
+
+	if (!json_is_integer(g) || !json_is_integer(r) || json_integer_value(g) < 0 ||
+	    json_integer_value(r) < 0)
+		return -EBADMSG;
+	*generation = (uint64_t)json_integer_value(g);
+	*revision = (uint64_t)json_integer_value(r);
+	return 0;
+}
+
+static bool goes_back(const struct watch *w, uint64_t generation, uint64_t revision)
+{
+	return generation < w->generation ||
+	       (generation == w->generation && revision < w->revision);
+}
+
+static enum watch_result take_state(struct watch *w, json_t *line, char *why, size_t max)
+{
+	uint64_t generation, revision;
+
+	watch_cut(w);
+	if (read_revision(line, &generation, &revision))
+		return refuse(why, max, "a state without generation and revision");
+	if (goes_back(w, generation, revision))
+		return refuse(why, max, "the manager's state is older than the one we have");
+	w->receiving = true;
+	w->coming_generation = generation;
+	w->coming_revision = revision;
+	return add_nodes(w, json_object_get(line, "nodes"))
+		       ? refuse(why, max, "a node record that cannot be read")
+		       : WATCH_NOTHING;
+}
+
+static enum watch_result take_nodes(struct watch *w, json_t *line, char *why, size_t max)
+{
+	if (!w->receiving)
+		return refuse(why, max, "nodes outside of a state");
+	return add_nodes(w, json_object_get(line, "nodes"))
+		       ? refuse(why, max, "a node record that cannot be read")
+		       : WATCH_NOTHING;
+}
+
+/* A node that stays keeps its peer: that carries its sessions. */
+static void inherit(struct member *m, const struct member *before)
+{
+	m->peer = before->peer ? peer_get(before->peer) : NULL;
+	m->logged = before->logged;
+}
+
+static enum watch_result take_sync(struct watch *w, char *why, size_t max)
+{
+	struct member *m, *tmp, *before;
+
+	if (!w->receiving)
+		return refuse(why, max, "a sync outside of a state");
+	if (any_overlap(w->coming))
+		return refuse(why, max, "two nodes hold the same prefix");
+	HASH_ITER(hh, w->coming, m, tmp) {
+		before = watch_find(w, m->name);
+		if (before)
+			inherit(m, before);
+	}
+	members_free(&w->members);
+	w->members = w->coming;
+	w->coming = NULL;
+	w->receiving = false;
+	w->generation = w->coming_generation;
+	w->revision = w->coming_revision;
+	return WATCH_CHANGED;
+}
+
+static enum watch_result put_member(struct watch *w, json_t *j, char *why, size_t max)
+{
+	struct member *m, *before;
+
+	if (member_parse(&m, j, w->node))
+		return refuse(why, max, "a node record that cannot be read");
+	if (overlaps_another(w->members, m)) {
+		member_free(m);
+		return refuse(why, max, "two nodes hold the same prefix");
+	}
+	before = watch_find(w, m->name);
+	if (!before && HASH_COUNT(w->members) >= WATCH_MEMBERS_MAX) {
+		member_free(m);
+		return refuse(why, max, "more nodes than a cluster holds");
+	}
+	if (before) {
+		inherit(m, before);
+		HASH_DEL(w->members, before);
+		member_free(before);
+	}
+	HASH_ADD_STR(w->members, name, m);
+	return WATCH_CHANGED;
+}
+
+static enum watch_result take_change(struct watch *w, json_t *line, char *why, size_t max)
+{
+	const char *removed = json_string_value(json_object_get(line, "removed"));
+	json_t *node = json_object_get(line, "node");
+	uint64_t generation, revision;
+	enum watch_result result = WATCH_NOTHING;
+	struct member *m;
+
+	if (read_revision(line, &generation, &revision) || w->receiving ||
+	    generation != w->generation)
+		return refuse(why, max, "a change that fits no state");
+	if (revision <= w->revision)
+		return WATCH_NOTHING; /* seen in the state already */
+	if (removed) {
+		m = watch_find(w, removed);
+		if (m) {
+			HASH_DEL(w->members, m);
+			member_free(m);
+			result = WATCH_CHANGED;
+		}
+	} else if (node) {
+		result = put_member(w, node, why, max);
+	}
+	if (result != WATCH_REFUSED)
+		w->revision = revision;
+	return result;
+}
+
+enum watch_result watch_line(struct watch *w, const char *line, size_t len, char *why, size_t max)
+{
+	json_t *j = h2_json(line, len);
+	const char *type = json_string_value(json_object_get(j, "type"));
+	enum watch_result result = WATCH_NOTHING;
+	uint64_t generation, revision;
+
+	if (!j)
+		return refuse(why, max, "a line that is no JSON");
+	if (!type)
+		result = refuse(why, max, "a line without a type");
+	else if (!strcmp(type, "state"))
+		result = take_state(w, j, why, max);
+	else if (!strcmp(type, "nodes"))
+		result = take_nodes(w, j, why, max);
+	else if (!strcmp(type, "sync"))
+		result = take_sync(w, why, max);
+	else if (!strcmp(type, "change"))
+		result = take_change(w, j, why, max);
+	else if (!strcmp(type, "resume") &&
+		 (read_revision(j, &generation, &revision) || generation != w->generation))
+		result = refuse(why, max, "a resume of another generation");
+	/* Other types are of a newer manager: not for us. */
+	json_decref(j);
+	return result;
+}
+
+/* -- the disk ----------------------------------------------------------------------------------------- */
+
+int watch_save(const struct watch *w, int dir)
+{
+	json_t *nodes = json_array();
+	struct member *m, *tmp;
+	json_t *doc;
+	char *text;
+	int err;
+
+	HASH_ITER(hh, w->members, m, tmp)
+		json_array_append(nodes, m->json);
+	doc = json_pack("{sIsIso}", "generation", (json_int_t)w->generation, "revision",
+			(json_int_t)w->revision, "nodes", nodes);
+	text = doc ? json_dumps(doc, JSON_COMPACT) : NULL;
+	json_decref(doc);
+	if (!text)
+		return -ENOMEM;
+	err = state_write(dir, WATCH_STATE_FILE, text, strlen(text));
+	free(text);
+	return err;
+}
+
+int watch_load(struct watch *w, int dir, char *why, size_t max)
+{
+	char *text = malloc(STATE_BYTES_MAX);
+	json_t *doc;
+	size_t len;
+	int err = -ENOMEM;
+
+	if (!text)
+		return -ENOMEM;
+	err = keyfile_read(dir, WATCH_STATE_FILE, text, STATE_BYTES_MAX, &len);
+	if (err)
+		goto done;
+	err = -EBADMSG;
+	doc = json_loadb(text, len, JSON_REJECT_DUPLICATES, NULL);
+	if (!doc)
+		snprintf(why, max, "no JSON");
+	else if (take_state(w, doc, why, max) != WATCH_REFUSED &&
+		 take_sync(w, why, max) != WATCH_REFUSED)
+		err = 0;
+	json_decref(doc);
+done:
+	free(text);
+	return err;
+}

@@ -1,0 +1,58 @@
+/* SPDX-License-Identifier: GPL-3.0-or-later */
+/* watch - the cluster as this node knows it: a manager's lines in, members out.
+ *
+ * Lines come over the watch stream (or, at start, from the last state on disk) and are taken for
+ * foreign: every name, prefix and address is checked. The initial state comes in pieces and counts
+ * once its "sync" is there, so that a cut connection never leaves half a cluster. Within a generation
+ * the revision only rises. No I/O, no thread; control's.
+ */
+#pragma once
+#include <jansson.h>
+#include <uthash.h>
+#include "gateway/engine/snapshot.h"
+#include "gateway/node.h"
+
+#define WATCH_MEMBERS_MAX 10000
+#define WATCH_PREFIXES 4
+#define WATCH_STATE_FILE "state.json"
+
+struct member {
+	char name[CERT_NAME_MAX + 1];
+	enum cert_role role;
+	uint64_t incarnation;
+	unsigned nprefixes, nendpoints;
+	struct prefix prefixes[WATCH_PREFIXES];
+	struct endpoint endpoints[SNAPSHOT_ENDPOINTS];
+	struct cert_labels labels;
+	json_t *json;      /* as it came, for the disk; a reference */
+	struct peer *peer; /* a reference; control makes it; NULL for this node itself */
+	unsigned logged;   /* changes of the peer that the log has seen */
+	UT_hash_handle hh;
+};
+
+struct watch {
+	const struct node *node;
+	uint64_t generation, revision;
+	struct member *members; /* by name */
+	struct member *coming;  /* a state that is not whole yet */
+	uint64_t coming_generation, coming_revision;
+	bool receiving;
+};
+
+enum watch_result {
+	WATCH_NOTHING, /* understood, nothing changed for us */
+	WATCH_CHANGED, /* members are different now */
+	WATCH_REFUSED, /* see why; the connection should end */
+};
+
+void watch_init(struct watch *w, const struct node *n);
+void watch_clear(struct watch *w);
+/* One line, without its newline. why is written on WATCH_REFUSED. */
+enum watch_result watch_line(struct watch *w, const char *line, size_t len, char *why, size_t max);
+/* A connection ended: what had not arrived whole is forgotten. */
+void watch_cut(struct watch *w);
+struct member *watch_find(const struct watch *w, const char *name);
+
+/* The last state on disk: one JSON document. 0, -ENOENT, -EBADMSG (with why), -errno. */
+int watch_load(struct watch *w, int dir, char *why, size_t max);
+int watch_save(const struct watch *w, int dir);

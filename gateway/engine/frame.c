@@ -1,0 +1,66 @@
+/* SPDX-License-Identifier: GPL-3.0-or-later */
+#include "gateway/engine/frame.h"
+
+#include <errno.h>
+
+enum { NIBBLE_CONTROL = 0, NIBBLE_V4 = 4, NIBBLE_V6 = 6, TYPE_PING = 1, TYPE_PONG = 2 };
+
+static int parse_packets(struct frame *out, const uint8_t *p, size_t len)
+{
+	out->kind = FRAME_PACKETS;
+	out->n = 0;
+	while (len) {
+		if (out->n == FRAME_BUNDLE_MAX)
+			return -EBADMSG;
+		if (ip_parse(&out->packets[out->n].ip, p, len) < 0)
+			return -EPROTO;
+		out->packets[out->n].data = p;
+		p += out->packets[out->n].ip.total;
+		len -= out->packets[out->n].ip.total;
+		out->n++;
+	}
+	return 0;
+}
+
+static int parse_control(struct frame *out, const uint8_t *p, size_t len)
+{
+	switch (p[0] & 15) {
+	case TYPE_PING:
+		out->kind = FRAME_PING;
+		break;
+	case TYPE_PONG:
+		out->kind = FRAME_PONG;
+		break;
+	default:
+		return -EBADMSG;
+	}
+	if (len != FRAME_PING_LEN)
+		return -EBADMSG;
+	out->n = 0;
+	out->stamp = 0;
+	for (unsigned i = 1; i < FRAME_PING_LEN; i++)
+		out->stamp = out->stamp << 8 | p[i];
+	return 0;
+}
+
+int frame_parse(struct frame *out, const uint8_t *plain, size_t len)
+{
+	if (!len)
+		return -EBADMSG;
+	switch (plain[0] >> 4) {
+	case NIBBLE_V4:
+	case NIBBLE_V6:
+		return parse_packets(out, plain, len);
+	case NIBBLE_CONTROL:
+		return parse_control(out, plain, len);
+	default:
+		return -EBADMSG;
+	}
+}
+
+void frame_format_ping(uint8_t *out, enum frame_kind kind, uint64_t stamp)
+{
+	out[0] = kind == FRAME_PING ? TYPE_PING : TYPE_PONG;
+	for (unsigned i = 0; i < 8; i++)
+		out[1 + i] = (uint8_t)(stamp >> (56 - 8 * i));
+}

@@ -1,0 +1,68 @@
+/* SPDX-License-Identifier: GPL-3.0-or-later */
+/* lane - a session on the worker that owns it: how packets leave by it, when it is dead.
+ *
+ * A peer's slot on a worker has one active lane, by which packets leave, and others, which still
+ * receive: a new lane takes over before the old one goes (make before break), so that a rekey or a
+ * restart of the other side loses nothing. Worker thread only.
+ */
+#pragma once
+#include <uthash.h>
+#include "crypto/session.h"
+#include "gateway/drops.h"
+#include "gateway/engine/peer.h"
+#include "gateway/engine/udp.h"
+
+#define SECONDS(n) ((n) * 1000000000LL)
+#define LANE_QUIET SECONDS(10)     /* nothing heard for so long: ask */
+#define LANE_ANSWER SECONDS(2)     /* we send and nothing comes back: ask */
+#define LANE_PING SECONDS(1)       /* between questions */
+#define LANE_DEAD SECONDS(6)       /* unanswered for so long: lost */
+#define LANE_TWINS SECONDS(3)      /* sessions born so close came of both sides dialling */
+#define LANE_LINGER SECONDS(15)    /* a superseded lane that stays silent is closed */
+#define LANE_AGE_MAX SECONDS(3600) /* rekey by a fresh handshake */
+
+struct worker;
+
+struct lane {
+	uint8_t cid[SESSION_CID_LEN]; /* what the peer puts into records for us */
+	UT_hash_handle hh;            /* worker->lanes, by cid */
+	struct lane *next;            /* peer's others */
+	struct session *session;
+	struct peer *peer;            /* a reference */
+	struct udp_path path;
+	bool proven;                  /* a record of the peer opened */
+	bool rekeying;                /* a successor was asked for */
+	int64_t born;
+	int64_t last_rx;
+	int64_t unanswered;           /* when we first sent since last_rx; 0: nothing since */
+	int64_t last_ping;
+};
+
+/* The handshake thread's gift: a session that is up, its peer (a reference), where it is; or, with
+ * session NULL, a datagram of one that was given just before.
+ */
+struct handover {
+	struct session *session;
+	struct peer *peer;
+	struct udp_path path;
+	size_t len;
+	uint8_t data[UDP_BUFFER];
+};
+
+void lane_adopt(struct worker *w, struct handover *h, int64_t now);
+struct lane *lane_find(struct worker *w, const uint8_t *cid);
+/* Seals into the worker's batch. packets: how many of ours it carries (0: a control frame). */
+enum drop lane_send(struct worker *w, struct lane *l, const uint8_t *plain, size_t len,
+		    unsigned packets, int64_t now);
+/* Opens a datagram into the worker's plain; as session_open. */
+ssize_t lane_open(struct worker *w, struct lane *l, const uint8_t *datagram, size_t len,
+		  int64_t now);
+/* A record opened. */
+void lane_heard(struct worker *w, struct lane *l, int64_t now);
+/* Takes it out and frees it; goodbye: tells the peer. error is for status. */
+void lane_end(struct worker *w, struct lane *l, const char *error, bool goodbye, int64_t now);
+/* Pings, retransmissions, deaths. Returns when it wants to be called again. */
+int64_t lanes_tick(struct worker *w, int64_t now);
+/* After a change of snapshot: lanes of peers that are gone, or have joined anew, end. */
+void lanes_judge(struct worker *w, int64_t now);
+void lanes_end_all(struct worker *w, int64_t now);

@@ -1,0 +1,82 @@
+/* SPDX-License-Identifier: GPL-3.0-or-later */
+/* peer - a node we talk to: what the threads share of it.
+ *
+ * Made by control, named by snapshots, lanes and half-open sessions; the last reference frees it.
+ * Each part below has one writer, said beside it.
+ */
+#pragma once
+#include <pthread.h>
+#include <stdatomic.h>
+#include "crypto/cert.h"
+#include "tun/ip.h"
+
+#define ENGINE_WORKERS_MAX 8
+
+struct lane;
+struct half;
+
+enum peer_state {
+	PEER_IDLE,       /* nothing wants it up */
+	PEER_CONNECTING, /* a handshake is on its way */
+	PEER_UP,         /* a lane is up: a record of the peer opened */
+	PEER_DOWN,       /* the last handshake failed; the next is due */
+};
+
+const char *peer_state_name(enum peer_state s);
+
+/* For status and logs. Written by handshake thread and workers when a session comes or goes, read by
+ * control, under the peer's lock; never touched on a packet's way.
+ */
+struct peer_status {
+	enum peer_state state;
+	time_t since;
+	char last_error[192];
+	struct endpoint endpoint;
+	char kex[32], cipher[40];
+	time_t cert_not_after;
+	uint64_t incarnation;
+	struct cert_labels labels;
+	unsigned changes; /* raised by each change of state */
+};
+
+/* One worker's: its lanes to this peer. */
+struct peer_slot {
+	struct lane *active;   /* sends; NULL: none */
+	struct lane *others;   /* receive until they fall silent */
+	unsigned waiting;      /* packets of ours in the worker's waiting room */
+};
+
+/* The handshake thread's. */
+struct peer_dial {
+	struct half *half;     /* our own handshake that is under way */
+	int64_t next;          /* earliest time of the next one */
+	int64_t backoff;
+	unsigned endpoint;     /* which of its endpoints is next */
+	bool wanted;           /* a packet waits, or a lane wants new keys */
+};
+
+struct peer {
+	char name[CERT_NAME_MAX + 1];
+	_Atomic unsigned refs;
+	_Atomic unsigned lanes; /* that are up, over all workers */
+	_Atomic uint64_t rx_bytes, tx_bytes, rx_packets, tx_packets; /* inner; workers */
+	_Atomic uint32_t rtt_us;
+	_Atomic int64_t wanted; /* when a packet last asked for a session; 0: never */
+	struct peer_dial dial;
+	struct peer_slot slots[ENGINE_WORKERS_MAX];
+	pthread_mutex_t lock;
+	struct peer_status status;
+};
+
+int peer_new(struct peer **out, const char *name);
+struct peer *peer_get(struct peer *p);
+void peer_put(struct peer *p);
+
+/* Changes the state. CONNECTING, DOWN and IDLE do not touch a peer with a lane that is up. error may
+ * be NULL: the last one stays.
+ */
+void peer_set_state(struct peer *p, enum peer_state state, const char *error, time_t wall);
+/* What a proven session says of its peer, and where it is. */
+void peer_set_session(struct peer *p, const struct cert_info *info, const struct endpoint *at,
+		      const char *kex, const char *cipher);
+void peer_read_status(struct peer *p, struct peer_status *out);

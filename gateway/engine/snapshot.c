@@ -1,0 +1,103 @@
+/* SPDX-License-Identifier: GPL-3.0-or-later */
+#include "gateway/engine/snapshot.h"
+
+#include <errno.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+int snapshot_new(struct snapshot **out, struct wolf *w, const char *self_name, unsigned max_peers)
+{
+	struct snapshot *s = calloc(1, sizeof(*s));
+	int err = -ENOMEM;
+
+	if (!s)
+		return -ENOMEM;
+	s->peers = calloc(max_peers + 1, sizeof(*s->peers));
+	if (!s->peers)
+		goto fail_peers;
+	err = route_table_new(&s->routes);
+	if (err)
+		goto fail_routes;
+	err = peer_new(&s->self, self_name);
+	if (err)
+		goto fail_self;
+	snprintf(s->self_name, sizeof(s->self_name), "%s", self_name);
+	s->wolf = wolf_get(w);
+	*out = s;
+	return 0;
+fail_self:
+	route_table_free(s->routes);
+fail_routes:
+	free(s->peers);
+fail_peers:
+	free(s);
+	return err;
+}
+
+void snapshot_free(struct snapshot *s)
+{
+	if (!s)
+		return;
+	for (unsigned i = 0; i < s->npeers; i++)
+		peer_put(s->peers[i].peer);
+	peer_put(s->self);
+	route_table_free(s->routes);
+	wolf_put(s->wolf);
+	free(s->peers);
+	free(s);
+}
+
+int snapshot_add_self(struct snapshot *s, const struct prefix *p)
+{
+	return route_add(s->routes, p, s->self);
+}
+
+int snapshot_add_peer(struct snapshot *s, const struct snapshot_peer *p,
+		      const struct prefix *prefixes, unsigned nprefixes)
+{
+	for (unsigned i = 0; i < nprefixes; i++) {
+		int err = route_add(s->routes, &prefixes[i], p->peer);
+
+		if (err)
+			return err;
+	}
+	s->peers[s->npeers] = *p;
+	peer_get(p->peer);
+	s->npeers++;
+	return 0;
+}
+
+static int by_name(const void *a, const void *b)
+{
+	const struct snapshot_peer *x = a, *y = b;
+
+	return strcmp(x->peer->name, y->peer->name);
+}
+
+int snapshot_seal(struct snapshot *s)
+{
+	qsort(s->peers, s->npeers, sizeof(*s->peers), by_name);
+	return route_seal(s->routes);
+}
+
+static int name_to_peer(const void *key, const void *member)
+{
+	const struct snapshot_peer *p = member;
+
+	return strcmp(key, p->peer->name);
+}
+
+const struct snapshot_peer *snapshot_find(const struct snapshot *s, const char *name)
+{
+	return bsearch(name, s->peers, s->npeers, sizeof(*s->peers), name_to_peer);
+}
+
+bool snapshot_knows(const struct snapshot *s, const struct addr *a)
+{
+	for (unsigned i = 0; i < s->npeers; i++)
+		for (unsigned j = 0; j < s->peers[i].nendpoints; j++)
+			if (addr_equal(&s->peers[i].endpoints[j].addr, a))
+				return true;
+	return false;
+}

@@ -1,0 +1,44 @@
+/* SPDX-License-Identifier: GPL-3.0-or-later */
+/* snapshot - everything the engine's threads look things up in, as one value.
+ *
+ * Built by control, published whole, freed after every thread has left it. No packet and no
+ * handshake sees half of a change: routes, peers, their endpoints and our credentials belong together.
+ */
+#pragma once
+#include "crypto/wolf.h"
+#include "gateway/engine/peer.h"
+#include "gateway/tables/route.h"
+
+#define SNAPSHOT_ENDPOINTS 8
+
+struct snapshot_peer {
+	struct peer *peer;      /* a reference of ours */
+	uint64_t incarnation;   /* the registry's; 0: any (static peers) */
+	bool keep_up;           /* lane 0 is open without a packet */
+	unsigned nendpoints;
+	struct endpoint endpoints[SNAPSHOT_ENDPOINTS];
+};
+
+struct snapshot {
+	uint64_t serial;            /* set by engine_publish */
+	struct wolf *wolf;          /* a reference of ours */
+	char self_name[CERT_NAME_MAX + 1];
+	struct route_table *routes; /* values: struct peer, or self */
+	struct peer *self;          /* stands for this node in routes; never dialled */
+	unsigned npeers;
+	struct snapshot_peer *peers; /* sorted by name */
+};
+
+/* max_peers: room for so many. Takes a reference on w. */
+int snapshot_new(struct snapshot **out, struct wolf *w, const char *self_name, unsigned max_peers);
+void snapshot_free(struct snapshot *s);
+int snapshot_add_self(struct snapshot *s, const struct prefix *p);
+/* Takes a reference on p->peer. prefixes are the peer's. */
+int snapshot_add_peer(struct snapshot *s, const struct snapshot_peer *p,
+		      const struct prefix *prefixes, unsigned nprefixes);
+/* Ready to be published; nothing is added after it. */
+int snapshot_seal(struct snapshot *s);
+
+const struct snapshot_peer *snapshot_find(const struct snapshot *s, const char *name);
+/* Is it an endpoint address of a peer? Those are no strangers. */
+bool snapshot_knows(const struct snapshot *s, const struct addr *a);

@@ -1,0 +1,223 @@
+/* SPDX-License-Identifier: GPL-3.0-or-later */
+#include "gateway/engine/worker.h"
+
+#include <errno.h>
+#include <poll.h>
+#include <stdlib.h>
+#include <string.h>
+#include "gateway/clock.h"
+#include "gateway/engine/engine.h"
+#include "gateway/engine/rcu.h"
+
+/* syscalls(engine): poll */
+
+int worker_init(struct worker *w, struct engine *e, unsigned id, int tun_fd, int udp_fd)
+{
+	int err;
+
+	memset(w, 0, sizeof(*w));
+	w->engine = e;
+	w->id = id;
+	w->tun_fd = tun_fd;
+	err = udp_prepare(&w->udp, udp_fd);
+	if (err)
+		return err;
+	err = mailbox_init(&w->adopt, sizeof(struct handover), WORKER_ADOPT_SLOTS);
+	if (err)
+		return err;
+	err = mailbox_init(&w->strangers, sizeof(struct stranger), WORKER_STRANGER_SLOTS);
+	if (err)
+		goto fail_strangers;
+	err = waiting_init(&w->waiting, id);
+	if (err)
+		goto fail_waiting;
+	err = udp_batch_init(&w->rx);
+	if (err)
+		goto fail_rx;
+	err = udp_batch_init(&w->tx);
+	if (err)
+		goto fail_tx;
+	w->plain = malloc(WORKER_PLAIN_MAX);
+	if (!w->plain) {
+		err = -ENOMEM;
+		goto fail_plain;
+	}
+	return 0;
+fail_plain:
+	udp_batch_clear(&w->tx);
+fail_tx:
+	udp_batch_clear(&w->rx);
+fail_rx:
+	waiting_clear(&w->waiting);
+fail_waiting:
+	mailbox_clear(&w->strangers);
+fail_strangers:
+	mailbox_clear(&w->adopt);
+	return err;
+}
+
+static void free_handovers(struct worker *w)
+{
+	struct handover *h;
+
+	while ((h = mailbox_next(&w->adopt))) {
+		if (h->session) {
+			session_free(h->session);
+			peer_put(h->peer);
+		}
+		mailbox_done(&w->adopt);
+	}
+}
+
+static void free_strangers(struct worker *w)
+{
+	struct stranger *s;
+
+	while ((s = mailbox_next(&w->strangers))) {
+		peer_put(s->wanted);
+		mailbox_done(&w->strangers);
+	}
+}
+
+/* After both threads have ended. */
+void worker_clear(struct worker *w)
+{
+	free_handovers(w);
+	free_strangers(w);
+	free(w->plain);
+	udp_batch_clear(&w->tx);
+	udp_batch_clear(&w->rx);
+	waiting_clear(&w->waiting);
+	mailbox_clear(&w->strangers);
+	mailbox_clear(&w->adopt);
+}
+
+uint8_t *worker_tx(struct worker *w, unsigned *index)
+{
+	if (w->tx.n == UDP_BATCH)
+		worker_flush(w);
+	*index = w->tx.n++;
+	return w->tx.data[*index];
+}
+
+void worker_flush(struct worker *w)
+{
+	unsigned sent = 0;
+
+	if (!w->tx.n)
+		return;
+	udp_flush(&w->udp, &w->tx);
+	for (unsigned i = 0; i < w->tx.n; i++) {
+		if (w->tx.len[i])
+			sent++;
+		count_add(w->tx.len[i] ? &w->counters.tun_delivered
+				       : &w->counters.drops[DROP_SEND_FAILED],
+			  w->tx_packets[i]);
+	}
+	count_add(&w->counters.datagrams_out, sent);
+	w->tx.n = 0;
+}
+
+void worker_want(struct worker *w, struct peer *p, int64_t now)
+{
+	int64_t last = atomic_load_explicit(&p->wanted, memory_order_relaxed);
+	struct stranger *s;
+
+	if (last && now - last < SECONDS(1))
+		return;
+	s = mailbox_reserve(&w->strangers);
+	if (!s)
+		return; /* the next packet asks again */
+	atomic_store_explicit(&p->wanted, now, memory_order_relaxed);
+	s->wanted = peer_get(p);
+	mailbox_post(&w->strangers);
+}
+
+enum drop worker_stranger(struct worker *w, const struct udp_path *path, const uint8_t *data,
+			  size_t len)
+{
+	struct stranger *s;
+
+	if (len > sizeof(s->data))
+		return DROP_NOT_DTLS;
+	s = mailbox_reserve(&w->strangers);
+	if (!s)
+		return DROP_QUEUE_FULL;
+	s->wanted = NULL;
+	s->path = *path;
+	s->len = len;
+	memcpy(s->data, data, len);
+	mailbox_post(&w->strangers);
+	return DROP_NONE;
+}
+
+static void adopt_round(struct worker *w, int64_t now)
+{
+	struct handover *h;
+
+	while ((h = mailbox_next(&w->adopt))) {
+		if (h->session)
+			lane_adopt(w, h, now);
+		else
+			inbound_late(w, h->data, h->len, now);
+		mailbox_done(&w->adopt);
+	}
+}
+
+/* Returns how long the thread may sleep. */
+static int64_t worker_round(struct worker *w, int64_t now)
+{
+	int64_t waiting;
+	unsigned expired;
+	bool more;
+
+	w->snapshot = engine_snapshot(w->engine);
+	if (w->snapshot->serial != w->judged) {
+		lanes_judge(w, now);
+		w->judged = w->snapshot->serial;
+	}
+	adopt_round(w, now);
+	outbound_round(w, now);
+	more = inbound_round(w, now);
+	expired = waiting_expire(&w->waiting, now);
+	count_add(&w->counters.drops[DROP_NO_SESSION], expired);
+	if (now >= w->tick) {
+		w->tick = INT64_MAX;
+		worker_tick_by(w, lanes_tick(w, now));
+		worker_flush(w);
+	}
+	waiting = waiting_deadline(&w->waiting);
+	return more ? now : w->tick < waiting ? w->tick : waiting;
+}
+
+void *worker_main(void *arg)
+{
+	struct worker *w = arg;
+	struct pollfd fds[] = {
+		{.fd = w->tun_fd, .events = POLLIN},
+		{.fd = w->udp.fd, .events = POLLIN},
+		{.fd = w->adopt.fd, .events = POLLIN},
+	};
+
+	rcu_register_thread();
+	while (!atomic_load(&w->engine->stop)) {
+		int64_t now = clock_now();
+		int64_t next = worker_round(w, now);
+
+		rcu_leave(&w->engine->snapshot);
+		poll(fds, 3, clock_poll_ms(next, now));
+		rcu_thread_online();
+		if (fds[2].revents)
+			mailbox_awake(&w->adopt);
+		if (fds[0].revents & (POLLERR | POLLHUP)) {
+			fds[0].fd = -1; /* it would wake us for ever */
+			engine_device_gone(w->engine);
+		}
+	}
+	w->snapshot = engine_snapshot(w->engine);
+	lanes_end_all(w, clock_now());
+	worker_flush(w);
+	rcu_leave(&w->engine->snapshot);
+	rcu_unregister_thread();
+	return NULL;
+}

@@ -1,0 +1,31 @@
+/* SPDX-License-Identifier: GPL-3.0-or-later */
+/* operator - what root may ask of the ca: one JSON line in, one out.
+ *
+ *   {"cmd":"token-create","role","name"|null,"labels":{},"ttl_s"} → {"token","id","expires"}
+ *   {"cmd":"token-list"} → [{"id","role","name","labels","expires","created_by","used","used_by",
+ *                            "revoked"}]
+ *   {"cmd":"token-revoke","id"} → {}
+ * or {"error":"what: why; what to do"}. Members may be missing where a default is meant (role node,
+ * no name, no labels, one hour); unknown ones are refused. ca process, one thread.
+ */
+#pragma once
+#include "gateway/privsep/ledger.h"
+
+#define OPERATOR_TTL_DEFAULT 3600
+#define OPERATOR_TTL_MAX (7 * 86400)
+#define OPERATOR_LABELS_BYTES 1000 /* "K=V" of all together: the certificate has room for them */
+
+/* One line with its newline, in secret memory: it may hold a token. */
+struct operator_answer {
+	char *text;
+	size_t len;
+};
+
+/* Answers one line (without its newline) of the operator named by. pin is the root's key hash. 0;
+ * -ENOMEM, then there is no answer.
+ */
+int operator_ask(struct ledger *l, const uint8_t pin[32], const char *by, const char *line,
+		 size_t len, time_t wall, struct operator_answer *out);
+/* An answer that says {"error": text}. */
+int operator_refuse(struct operator_answer *out, const char *text);
+void operator_answer_clear(struct operator_answer *a);

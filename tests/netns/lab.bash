@@ -1,0 +1,171 @@
+# SPDX-License-Identifier: GPL-3.0-or-later
+# lab.bash - nodes in network namespaces, for the namespace tests and the demo.
+#
+#      n1 10.9.0.1        n2 10.9.0.2        n3 10.9.0.3      one namespace each, link u0
+#         |                  |                  |             fd09::N beside it
+#         +------- wire: a bridge, whose namespace sees every frame -------+
+#
+# Everything is made under a prefix of this run's own and goes with lab_down. Waiting is a
+# condition with a deadline (until_ok), never a sleep for good luck.
+
+: "${GINNEL_BIN:=build/bin}" "${GINNEL_TOOLS:=build/tests/tools}"
+LAB_MARKER=GINNEL-MARKER-PAYLOAD
+
+lab_up() { # NODES
+	local i
+	LAB=$(mktemp -d "${TMPDIR:-/tmp}/ginnel-lab.XXXXXX")
+	LAB_P="gnl${LAB##*.}-"
+	LAB_NODES=
+	ip netns add "${LAB_P}wire"
+	in_wire ip link add br0 type bridge
+	in_wire ip link set br0 up
+	in_wire sysctl -qw net.ipv6.conf.all.disable_ipv6=1
+	for i in $(seq "$1"); do lab_node "n$i" "10.9.0.$i/24" "fd09::$i/64"; done
+}
+
+lab_node() { # NAME ADDRESS... : one more host on the wire
+	local name=$1 a
+	shift
+	ip netns add "$LAB_P$name"
+	ip -n "$LAB_P$name" link set lo up
+	ip link add u0 netns "$LAB_P$name" type veth peer name "u$name" netns "${LAB_P}wire"
+	in_wire ip link set "u$name" master br0 up
+	# A frame on the wire is a frame, not a batch of them.
+	on "$name" ethtool -K u0 tso off gso off gro off >/dev/null 2>&1 || true
+	in_wire ethtool -K "u$name" tso off gso off gro off >/dev/null 2>&1 || true
+	on "$name" sysctl -qw net.ipv6.conf.u0.accept_dad=0 net.ipv6.conf.u0.accept_ra=0
+	for a in "$@"; do ip -n "$LAB_P$name" addr add "$a" dev u0; done
+	ip -n "$LAB_P$name" link set u0 up
+	# Real hosts have a way out: by it, whatever is not stopped leaves.
+	ip -n "$LAB_P$name" route add default via 10.9.0.254 dev u0 2>/dev/null || true
+	mkdir -p "$LAB/$name"
+	LAB_NODES="$LAB_NODES $name"
+}
+
+lab_down() {
+	local n p
+	[ -n "${LAB:-}" ] || return 0
+	for n in $LAB_NODES wire; do
+		for p in $(ip netns pids "$LAB_P$n" 2>/dev/null); do kill -KILL "$p" 2>/dev/null; done
+	done
+	for n in $LAB_NODES wire; do ip netns del "$LAB_P$n" 2>/dev/null; done
+	rm -rf "$LAB"
+	LAB=
+}
+
+on() { # NODE COMMAND...
+	local node=$1
+	shift
+	ip netns exec "$LAB_P$node" "$@"
+}
+in_wire() { on wire "$@"; }
+
+ginnel() { # NODE ARGUMENT...
+	local node=$1
+	shift
+	on "$node" "$GINNEL_BIN/ginnel" --state "$LAB/$node/state" --run "$LAB/$node/run" \
+		${LAB_CONFIG:+--config "$LAB/$node/ginnel.yaml"} "$@"
+}
+
+until_ok() { # SECONDS COMMAND...
+	local end=$((SECONDS + $1))
+	shift
+	until "$@" >/dev/null 2>&1; do
+		[ $SECONDS -lt $end ] || return 1
+		sleep 0.05
+	done
+}
+
+start() { # NODE [ARGUMENT...]: ginneld in the background
+	local node=$1
+	shift
+	on "$node" "$GINNEL_BIN/ginneld" --state "$LAB/$node/state" --run "$LAB/$node/run" \
+		--config "$LAB/$node/ginnel.yaml" "$@" >>"$LAB/$node/log" 2>&1 3>&- &
+	echo $! >"$LAB/$node/pid"
+}
+pid_of() { cat "$LAB/$1/pid"; }
+process_of() { # NODE ROLE: pid of engine, manager or ca
+	local p
+	for p in $(ip netns pids "$LAB_P$1"); do
+		tr '\0' ' ' <"/proc/$p/cmdline" 2>/dev/null | grep -q -- "--role $2" && echo "$p"
+	done
+}
+stop() { # NODE: in good order
+	local pid
+	pid=$(pid_of "$1")
+	kill -TERM "$pid" 2>/dev/null
+	gone "$pid" 10
+}
+kill_hard() { # NODE
+	local pid
+	pid=$(pid_of "$1")
+	kill -KILL "$pid" 2>/dev/null
+	gone "$pid" 10
+}
+gone() { until_ok "$2" sh -c "! kill -0 $1 || grep -q '^State:.Z' /proc/$1/status"; }
+
+status_is() { # NODE STATE
+	[ "$(ginnel "$1" --json status 2>/dev/null | jq -r .state)" = "$2" ]
+}
+peers_up() { # NODE COUNT
+	[ "$(ginnel "$1" --json peers 2>/dev/null | jq '[.[] | select(.state == "up")] | length')" = "$2" ]
+}
+pings() { # NODE ADDRESS [ARGUMENT...]
+	local node=$1 to=$2
+	shift 2
+	on "$node" ping -n -q -c 1 -W 1 "$@" "$to"
+}
+
+# -- static nodes: own PKI, no manager ------------------------------------------------------------
+
+static_nodes() { # COUNT [MORE-CONFIG]: n1… with one CA, each the others' peer
+	local i j
+	"$GINNEL_TOOLS/mkcert" "$LAB" ca lab
+	for i in $(seq "$1"); do
+		"$GINNEL_TOOLS/mkcert" "$LAB" node "n$i"
+		{
+			printf 'name: n%s\nadvertise: [10.9.0.%s]\n' "$i" "$i"
+			printf 'overlay: [10.77.0.0/16, "fd77::/48"]\n'
+			printf 'identity: {cert: ../n%s.pem, key: ../n%s.key, ca: ../ca.pem}\n' "$i" "$i"
+			printf 'prefixes: [10.77.%s.0/24, "fd77:0:0:%s::/64"]\npeers:\n' "$i" "$i"
+			for j in $(seq "$1"); do
+				[ "$i" = "$j" ] || printf '  - {name: n%s, endpoints: ["10.9.0.%s:4747"], prefixes: [10.77.%s.0/24, "fd77:0:0:%s::/64"]}\n' "$j" "$j" "$j" "$j"
+			done
+			printf '%b' "${2:-}"
+		} >"$LAB/n$i/ginnel.yaml"
+	done
+}
+
+# -- a cluster with a manager ------------------------------------------------------------------------
+
+cluster() { # COUNT: n1 is the manager; all are started
+	local i
+	ginnel n1 init --cluster lab --name n1 --advertise 10.9.0.1 >"$LAB/init.out" || return 1
+	start n1
+	until_ok 10 status_is n1 ready || return 1
+	for i in $(seq 2 "$1"); do join "n$i" "10.9.0.$i" && start "n$i" || return 1; done
+}
+join() { # NODE ADDRESS
+	(umask 077 && ginnel n1 token create >"$LAB/$1/token") || return 1
+	ginnel "$1" join --token-file "$LAB/$1/token" --name "$1" --advertise "$2" 10.9.0.1
+}
+
+# -- markers: payloads that must never be seen on the wire ------------------------------------------------
+
+capture_start() {
+	in_wire "$GINNEL_TOOLS/sniff" "$LAB_MARKER" >"$LAB/sniff.out" 2>"$LAB/sniff.err" 3>&- &
+	echo $! >"$LAB/sniff.pid"
+	until_ok 5 grep -q listening "$LAB/sniff.err"
+}
+capture_stop() { # sets captured_frames captured_markers captured_drops
+	local pid
+	pid=$(cat "$LAB/sniff.pid")
+	kill -TERM "$pid" 2>/dev/null
+	gone "$pid" 10
+	until_ok 5 grep -q drops "$LAB/sniff.out"
+	# shellcheck disable=SC2034 # read by the tests
+	read -r _ captured_frames _ captured_markers _ captured_drops <"$LAB/sniff.out"
+}
+markers_to() { # NODE ADDRESS COUNT RATE: in the foreground
+	on "$1" "$GINNEL_TOOLS/marker" send "$2" 9999 "$LAB_MARKER" "$3" "$4"
+}

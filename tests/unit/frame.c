@@ -1,0 +1,89 @@
+/* SPDX-License-Identifier: GPL-3.0-or-later */
+#include "gateway/engine/frame.h"
+
+#include <criterion/criterion.h>
+#include <errno.h>
+#include <string.h>
+
+/* An IPv4 packet of UDP without payload: 28 bytes. */
+static const uint8_t udp4[28] = {0x45, 0, 0, 28, 0, 0, 0, 0, 64, 17, 0, 0, 10, 77, 1, 1,
+				 10,   77, 2, 1, 0, 7, 0, 9, 0, 8, 0, 0};
+
+static size_t bundle(uint8_t *out, unsigned n)
+{
+	for (unsigned i = 0; i < n; i++)
+		memcpy(out + i * sizeof(udp4), udp4, sizeof(udp4));
+	return n * sizeof(udp4);
+}
+
+Test(frame, one_packet_and_many_back_to_back)
+{
+	uint8_t buf[sizeof(udp4) * FRAME_BUNDLE_MAX];
+	static struct frame f;
+
+	for (unsigned n = 1; n <= FRAME_BUNDLE_MAX; n++) {
+		cr_assert_eq(frame_parse(&f, buf, bundle(buf, n)), 0);
+		cr_expect_eq(f.kind, FRAME_PACKETS);
+		cr_assert_eq(f.n, n);
+		for (unsigned i = 0; i < n; i++)
+			cr_expect_eq(f.packets[i].data, buf + i * sizeof(udp4));
+	}
+}
+
+Test(frame, a_bundle_is_parsed_whole_or_not_at_all)
+{
+	uint8_t buf[sizeof(udp4) * (FRAME_BUNDLE_MAX + 1)];
+	static struct frame f;
+	size_t len = bundle(buf, 3);
+
+	for (size_t n = 0; n < len; n++)
+		if (n % sizeof(udp4))
+			cr_expect_lt(frame_parse(&f, buf, n), 0, "%zu", n);
+	buf[2 * sizeof(udp4)] = 0x55; /* the third is no IP */
+	cr_expect_eq(frame_parse(&f, buf, len), -EPROTO);
+	cr_expect_eq(frame_parse(&f, buf, bundle(buf, FRAME_BUNDLE_MAX + 1)), -EBADMSG);
+}
+
+Test(frame, a_total_length_of_less_than_its_header_does_not_loop)
+{
+	uint8_t buf[sizeof(udp4)];
+	static struct frame f;
+
+	for (uint8_t total = 0; total < 28; total++) {
+		bundle(buf, 1);
+		buf[3] = total;
+		cr_expect_lt(frame_parse(&f, buf, sizeof(buf)), 0, "%u", total);
+	}
+}
+
+Test(frame, ping_and_pong)
+{
+	uint8_t buf[FRAME_PING_LEN + 1] = {0};
+	struct frame f;
+
+	frame_format_ping(buf, FRAME_PING, 0x0102030405060708);
+	cr_expect_arr_eq(buf, "\x01\x01\x02\x03\x04\x05\x06\x07\x08", FRAME_PING_LEN);
+	cr_assert_eq(frame_parse(&f, buf, FRAME_PING_LEN), 0);
+	cr_expect_eq(f.kind, FRAME_PING);
+	cr_expect_eq(f.stamp, 0x0102030405060708);
+	frame_format_ping(buf, FRAME_PONG, UINT64_MAX);
+	cr_assert_eq(frame_parse(&f, buf, FRAME_PING_LEN), 0);
+	cr_expect_eq(f.kind, FRAME_PONG);
+	cr_expect_eq(f.stamp, UINT64_MAX);
+	for (size_t n = 0; n < FRAME_PING_LEN; n++)
+		cr_expect_eq(frame_parse(&f, buf, n), -EBADMSG, "%zu", n);
+	cr_expect_eq(frame_parse(&f, buf, FRAME_PING_LEN + 1), -EBADMSG);
+}
+
+Test(frame, unknown_kinds_are_refused)
+{
+	uint8_t buf[64] = {0};
+	static struct frame f;
+
+	for (unsigned first = 0; first < 256; first++) {
+		if (first >> 4 == 4 || first >> 4 == 6 || first == 1 || first == 2)
+			continue;
+		buf[0] = (uint8_t)first;
+		cr_expect_eq(frame_parse(&f, buf, FRAME_PING_LEN), -EBADMSG, "%#x", first);
+	}
+}

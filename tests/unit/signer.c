@@ -1,0 +1,683 @@
+/* SPDX-License-Identifier: GPL-3.0-or-later */
+#include "gateway/privsep/signer.h"
+
+#include <criterion/criterion.h>
+#include <errno.h>
+#include <fcntl.h>
+#include <poll.h>
+#include <signal.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/socket.h>
+#include <sys/stat.h>
+#include <sys/un.h>
+#include <sys/wait.h>
+#include <unistd.h>
+
+#include "crypto/ca.h"
+#include "crypto/keyfile.h"
+#include "gateway/log.h"
+#include "gateway/privsep/ledger.h"
+
+#define NOW 1700000000
+#define SECOND 1000000000LL
+
+static char folder[64];
+static int dir;
+static struct signer *s;
+static struct ca *root;
+static struct cert_trust *trust;
+static uint8_t pin[32];
+static struct message_sign q;
+static struct message_signed a;
+
+/* A ca's folder as init leaves it; the ledger is closed. */
+static void fill(time_t now)
+{
+	char pem[4096];
+	struct cert_chain chain;
+	size_t len = 0;
+
+	cr_assert_eq(ca_new(&root, "test", now), 0);
+	cr_assert_eq(cert_key_to_pem(ca_key(root), pem, sizeof(pem), &len), 0);
+	cr_assert_eq(keyfile_write(dir, SIGNER_KEY_FILE, pem, len), 0);
+	len = 0;
+	ca_chain(root, &chain);
+	cr_assert_eq(cert_to_pem(pem, sizeof(pem), &len, chain.at[0].der, chain.at[0].len), 0);
+	cr_assert_eq(keyfile_write(dir, SIGNER_CHAIN_FILE, pem, len), 0);
+	cr_assert_eq(cert_trust_new(&trust, (const uint8_t *)pem, len), 0);
+	cert_trust_pin(trust, pin);
+	cr_assert_eq(ledger_create(dir, "test"), 0);
+}
+
+static void setup(void)
+{
+	strcpy(folder, "/tmp/signer-XXXXXX");
+	cr_assert(mkdtemp(folder));
+	dir = open(folder, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+	log_setup(LOG_LEVEL_ERROR, false, NULL);
+	fill(NOW - 86400);
+}
+
+static void teardown(void)
+{
+	static const char *const files[] = {SIGNER_KEY_FILE, SIGNER_CHAIN_FILE, LEDGER_FILE, "sock",
+					    LEDGER_FILE "-wal"};
+
+	signer_free(s);
+	ca_free(root);
+	cert_trust_free(trust);
+	for (size_t i = 0; i < sizeof(files) / sizeof(files[0]); i++)
+		unlinkat(dir, files[i], 0);
+	close(dir);
+	rmdir(folder);
+}
+
+TestSuite(signer, .init = setup, .fini = teardown);
+
+/* Adds a token to the closed ledger. */
+static struct token give(const char *name, const char *label, time_t now, bool revoked)
+{
+	struct ledger_token row = {.role = ROLE_NODE, .created = now, .expires = now + 3600};
+	struct ledger *l;
+	struct token t;
+
+	cr_assert_eq(token_new(&t, ROLE_NODE, pin), 0);
+	memcpy(row.id, t.id, sizeof(row.id));
+	snprintf(row.name, sizeof(row.name), "%s", name);
+	strcpy(row.created_by, "root");
+	if (label)
+		cr_assert_eq(cert_labels_add(&row.labels, label), 0);
+	cr_assert_eq(token_public(&t, row.spki, &row.spki_len), 0);
+	cr_assert_eq(ledger_open(&l, dir), 0);
+	cr_assert_eq(ledger_token_add(l, &row), 0);
+	if (revoked)
+		cr_assert_eq(ledger_token_revoke(l, t.id), 0);
+	ledger_close(l);
+	return t;
+}
+
+static void start(void)
+{
+	char why[256] = "";
+
+	cr_assert_eq(signer_new(&s, dir, why, sizeof(why)), 0, "%s", why);
+}
+
+/* Fills q with an honest question of a joiner at 10.9.0.<host>. */
+static void question(const struct token *t, const struct cert_key *key, const char *name,
+		     unsigned host)
+{
+	size_t csr_len, sig_len;
+
+	memset(&q, 0, sizeof(q));
+	q.kind = SIGN_JOIN;
+	memcpy(q.token_id, t->id, sizeof(q.token_id));
+	memset(q.exporter, 0x5e, sizeof(q.exporter));
+	snprintf(q.name, sizeof(q.name), "%s", name);
+	cr_assert_eq(csr_new(key, "whatever", q.csr, sizeof(q.csr), &csr_len), 0);
+	q.csr_len = (uint16_t)csr_len;
+	cr_assert_eq(token_prove(t, q.exporter, q.csr, csr_len, q.sig, &sig_len), 0);
+	q.sig_len = (uint16_t)sig_len;
+	memcpy(q.source, (const uint8_t[]){10, 9, 0, (uint8_t)host}, 4);
+}
+
+static const char *sign(time_t wall, int64_t now)
+{
+	static const struct message_signed nothing;
+
+	memset(&a, 0xff, sizeof(a));
+	signer_sign(s, &q, wall, now, &a);
+	if (a.result != SIGN_OK) {
+		static struct message_signed rest;
+
+		rest = a;
+		rest.result = 0;
+		cr_expect_eq(memcmp(&rest, &nothing, sizeof(rest)), 0, "a refusal carries more");
+	}
+	return sign_result_name((enum sign_result)a.result);
+}
+
+#define EXPECT(what) cr_expect_str_eq(sign(NOW, 0), what)
+
+/* What the certificate in a says. */
+static struct cert_info issued(const char *name, time_t wall)
+{
+	struct cert_expect expect = {.cluster = "test", .node = name, .role = ROLE_NODE};
+	struct cert_chain chain = {.n = a.nchain};
+	const uint8_t *at = a.chain;
+	struct cert_info info = {0};
+
+	cr_assert_eq(a.nchain, 2);
+	for (unsigned i = 0; i < a.nchain; i++) {
+		chain.at[i].der = at;
+		chain.at[i].len = a.len[i];
+		at += a.len[i];
+	}
+	cr_assert_eq(cert_judge(&info, trust, &chain, &expect, wall), CERT_OK);
+	return info;
+}
+
+/* -- proofs ----------------------------------------------------------------------------------- */
+
+Test(signer, signs_for_who_holds_the_token)
+{
+	struct token t = give("", "zone=pci", NOW, false);
+	struct cert_key *key;
+	struct cert_info info;
+	uint8_t hash[32];
+	const uint8_t *spki;
+	size_t len;
+
+	start();
+	cr_assert_eq(cert_key_new(&key), 0);
+	question(&t, key, "n2", 2);
+	EXPECT("ok");
+	info = issued("n2", NOW);
+	spki = cert_key_spki(key, &len);
+	cert_spki_hash(spki, len, hash);
+	cr_expect_arr_eq(info.spki, hash, 32);
+	cr_expect_eq(info.incarnation, 1);
+	cr_expect_eq(info.issue, 1);
+	cr_expect_eq(info.not_before, NOW - CA_BACKDATE);
+	cr_expect_eq(info.not_after, NOW + CA_NODE_LIFE);
+	cr_expect_eq(info.labels.n, 1);
+	cr_expect_str_eq(info.labels.at[0].value, "pci");
+	cr_expect_eq(a.role, ROLE_NODE);
+	cr_expect_eq(a.nlabels, 1);
+	cr_expect_str_eq(a.labels[0], "zone=pci");
+	cert_key_free(key);
+}
+
+Test(signer, tells_a_stranger_one_thing_whatever_is_wrong)
+{
+	struct token t = give("", NULL, NOW, false), other;
+	struct token expired = give("", NULL, NOW - 7200, false);
+	struct token revoked = give("", NULL, NOW, true);
+	struct cert_key *key;
+	unsigned host = 2;
+
+	start();
+	cr_assert_eq(cert_key_new(&key), 0);
+	cr_assert_eq(token_new(&other, ROLE_NODE, pin), 0);
+
+	question(&other, key, "n2", host++);
+	EXPECT("no-token");
+	memcpy(q.token_id, t.id, sizeof(t.id)); /* a wrong secret */
+	EXPECT("no-token");
+	memcpy(q.token_id, expired.id, sizeof(t.id));
+	EXPECT("no-token");
+	memcpy(q.token_id, revoked.id, sizeof(t.id));
+	EXPECT("no-token");
+	question(&t, key, "n2", host++);
+	q.exporter[31] ^= 1; /* relayed from another connection */
+	EXPECT("no-token");
+	question(&t, key, "n2", host++);
+	q.csr[q.csr_len - 1] ^= 1;
+	EXPECT("no-token");
+	question(&t, key, "n2", host++);
+	q.sig[q.sig_len - 1] ^= 1;
+	EXPECT("no-token");
+	question(&t, key, "n2", host++);
+	q.sig_len--;
+	EXPECT("no-token");
+	/* The names of others: taken, invalid. */
+	question(&t, key, "n2", host++);
+	EXPECT("ok");
+	question(&other, key, "n2", host++);
+	EXPECT("no-token");
+	question(&other, key, "No Name", host++);
+	EXPECT("no-token");
+	cert_key_free(key);
+}
+
+Test(signer, tells_who_holds_the_token_why_it_does_not_do)
+{
+	struct token t = give("", NULL, NOW, false), second = give("", NULL, NOW, false);
+	struct token expired = give("", NULL, NOW - 3600, false);
+	struct token revoked = give("", NULL, NOW, true);
+	struct token named = give("n9", NULL, NOW, false);
+	struct cert_key *key, *other;
+
+	start();
+	cr_assert_eq(cert_key_new(&key), 0);
+	cr_assert_eq(cert_key_new(&other), 0);
+	question(&expired, key, "n2", 2);
+	EXPECT("token-expired");
+	question(&revoked, key, "n2", 2);
+	EXPECT("token-revoked");
+	question(&named, key, "n2", 2);
+	EXPECT("token-name");
+	question(&t, key, "N2", 2);
+	EXPECT("name-invalid");
+	question(&t, key, "", 2);
+	EXPECT("name-invalid");
+	question(&t, key, "n2", 2);
+	EXPECT("ok");
+	question(&t, other, "n2", 2);
+	EXPECT("token-used");
+	question(&second, other, "n2", 2);
+	EXPECT("name-taken");
+	question(&second, other, "n3", 2);
+	EXPECT("ok");
+	question(&named, other, "n9", 2);
+	EXPECT("ok");
+	cert_key_free(key);
+	cert_key_free(other);
+}
+
+Test(signer, answers_again_who_lost_the_answer)
+{
+	struct token t = give("", NULL, NOW, false);
+	struct cert_key *key;
+	struct cert_info first, again;
+
+	start();
+	cr_assert_eq(cert_key_new(&key), 0);
+	question(&t, key, "n2", 2);
+	EXPECT("ok");
+	first = issued("n2", NOW);
+	q.exporter[0] ^= 1;
+	question(&t, key, "n2", 3);
+	cr_expect_str_eq(sign(NOW + 3599, 0), "ok");
+	again = issued("n2", NOW + 3599);
+	cr_expect_eq(again.incarnation, first.incarnation);
+	cr_expect_gt(again.issue, first.issue);
+	cr_expect_str_eq(sign(NOW + 3600, 0), "token-expired");
+	cert_key_free(key);
+}
+
+Test(signer, takes_nothing_from_a_request_but_its_key)
+{
+	struct token t = give("", NULL, NOW, false);
+	struct cert_key *key;
+	size_t sig_len;
+
+	start();
+	cr_assert_eq(cert_key_new(&key), 0);
+	question(&t, key, "n2", 2); /* its request says "whatever" */
+	EXPECT("ok");
+	issued("n2", NOW);
+
+	/* A proven request that is none, or that its own key did not sign. */
+	question(&t, key, "n2", 2);
+	q.csr[q.csr_len - 1] ^= 1;
+	cr_assert_eq(token_prove(&t, q.exporter, q.csr, q.csr_len, q.sig, &sig_len), 0);
+	q.sig_len = (uint16_t)sig_len;
+	EXPECT("request");
+	for (uint16_t len = 1; len < q.csr_len; len = (uint16_t)(len + 7)) {
+		uint16_t whole = q.csr_len;
+
+		q.csr_len = len;
+		cr_assert_eq(token_prove(&t, q.exporter, q.csr, len, q.sig, &sig_len), 0);
+		q.sig_len = (uint16_t)sig_len;
+		EXPECT("request");
+		q.csr_len = whole;
+	}
+	cert_key_free(key);
+}
+
+Test(signer, checks_lengths_before_it_reads)
+{
+	struct token t = give("", NULL, NOW, false);
+	struct cert_key *key;
+
+	start();
+	cr_assert_eq(cert_key_new(&key), 0);
+#define WITH(change, what)                     \
+	do {                                   \
+		question(&t, key, "n2", 2);    \
+		change;                        \
+		EXPECT(what);                  \
+	} while (0)
+	WITH(q.kind = 0, "refused");
+	WITH(q.kind = 2, "refused");
+	WITH(q.csr_len = 0, "request");
+	WITH(q.csr_len = sizeof(q.csr) + 1, "request");
+	WITH(q.csr_len = UINT16_MAX, "request");
+	WITH(q.sig_len = 0, "request");
+	WITH(q.sig_len = sizeof(q.sig) + 1, "request");
+	WITH(memset(q.name, 'n', sizeof(q.name)), "request");
+	WITH(, "ok");
+	cert_key_free(key);
+}
+
+Test(signer, slows_down_who_guesses)
+{
+	struct token t = give("", NULL, NOW, false);
+	struct cert_key *key;
+
+	start();
+	cr_assert_eq(cert_key_new(&key), 0);
+	question(&t, key, "n2", 2);
+	q.sig[8] ^= 1;
+	for (int i = 0; i < SIGNER_WRONG_PROOFS; i++)
+		cr_expect_str_eq(sign(NOW, i * SECOND), "no-token");
+	cr_expect_str_eq(sign(NOW, 5 * SECOND), "rate");
+	question(&t, key, "n2", 2);
+	cr_expect_str_eq(sign(NOW, 59 * SECOND), "rate", "a right one has to wait too");
+	question(&t, key, "n3", 3);
+	cr_expect_str_eq(sign(NOW, 59 * SECOND), "ok", "another address has not");
+	question(&t, key, "n3", 2);
+	cr_expect_str_eq(sign(NOW, 60 * SECOND), "ok");
+	cert_key_free(key);
+}
+
+Test(signer, counts_an_ipv6_network_as_one_and_ipv4_each)
+{
+	struct token t = give("", NULL, NOW, false);
+	struct cert_key *key;
+
+	start();
+	cr_assert_eq(cert_key_new(&key), 0);
+	question(&t, key, "n2", 2);
+	q.sig[8] ^= 1;
+	memset(q.source, 0, 16);
+	memcpy(q.source, (const uint8_t[]){0x20, 1, 0xd, 0xb8, 0, 0, 0, 1}, 8);
+	for (int i = 0; i < SIGNER_WRONG_PROOFS; i++) {
+		q.source[15] = (uint8_t)i;
+		EXPECT("no-token");
+	}
+	q.source[15] = 99;
+	EXPECT("rate");
+	q.source[7] = 2;
+	EXPECT("no-token");
+	memset(q.source, 0, 16);
+	q.source[10] = q.source[11] = 0xff; /* ::ffff:0.0.0.i */
+	for (int i = 0; i < 2 * SIGNER_WRONG_PROOFS; i++) {
+		q.source[15] = (uint8_t)i;
+		EXPECT("no-token");
+	}
+	cert_key_free(key);
+}
+
+Test(signer, remembers_a_bounded_number_of_guessers)
+{
+	struct token t = give("", NULL, NOW, false);
+	struct cert_key *key;
+
+	start();
+	cr_assert_eq(cert_key_new(&key), 0);
+	question(&t, key, "n2", 2);
+	q.sig[8] ^= 1;
+	for (unsigned i = 0; i < SIGNER_WRONG_SOURCES + 100; i++) {
+		memcpy(q.source, &i, sizeof(i));
+		cr_expect_str_eq(sign(NOW, i), "no-token");
+	}
+	/* The last is still known, the first is not. */
+	for (int i = 1; i < SIGNER_WRONG_PROOFS; i++)
+		cr_expect_str_eq(sign(NOW, SECOND), "no-token");
+	cr_expect_str_eq(sign(NOW, SECOND), "rate");
+	cert_key_free(key);
+}
+
+Test(signer, finds_room_for_the_longest_names_and_labels)
+{
+	char name[CERT_NAME_MAX + 1], label[128];
+	struct ledger_token row = {.role = ROLE_NODE, .created = NOW, .expires = NOW + 3600};
+	struct cert_key *key;
+	struct cert_info info;
+	struct ledger *l;
+	struct token t;
+
+	memset(name, 'n', CERT_NAME_MAX);
+	name[CERT_NAME_MAX] = '\0';
+	cr_assert_eq(token_new(&t, ROLE_NODE, pin), 0);
+	memcpy(row.id, t.id, sizeof(row.id));
+	cr_assert_eq(token_public(&t, row.spki, &row.spki_len), 0);
+	for (int i = 0; i < CERT_LABELS_MAX; i++) { /* 16 times 62 bytes: what the operator may give */
+		snprintf(label, sizeof(label), "key-%02d=%.55s", i, name);
+		cr_assert_eq(cert_labels_add(&row.labels, label), 0);
+	}
+	cr_assert_eq(ledger_open(&l, dir), 0);
+	cr_assert_eq(ledger_token_add(l, &row), 0);
+	ledger_close(l);
+	start();
+	cr_assert_eq(cert_key_new(&key), 0);
+	question(&t, key, name, 2);
+	EXPECT("ok");
+	info = issued(name, NOW);
+	cr_expect_eq(info.labels.n, CERT_LABELS_MAX);
+	cr_expect_eq(a.nlabels, CERT_LABELS_MAX);
+	cert_key_free(key);
+}
+
+/* -- what it starts from ---------------------------------------------------------------------- */
+
+static void refuses_to_start(const char *part)
+{
+	struct signer *other;
+	char why[256] = "";
+
+	cr_expect_neq(signer_new(&other, dir, why, sizeof(why)), 0);
+	cr_expect(strstr(why, part), "\"%s\" does not say \"%s\"", why, part);
+}
+
+Test(signer, says_what_is_wrong_with_its_files)
+{
+	static char pem[4096], chain[4096];
+	struct cert_key *key;
+	size_t len = 0, chain_len;
+
+	cr_assert_eq(keyfile_read(dir, SIGNER_KEY_FILE, pem, sizeof(pem), &len), 0);
+	cr_assert_eq(keyfile_read(dir, SIGNER_CHAIN_FILE, chain, sizeof(chain), &chain_len), 0);
+	cr_assert_eq(fchmodat(dir, SIGNER_KEY_FILE, 0640, 0), 0);
+	refuses_to_start("ca.key: group or others");
+	cr_assert_eq(keyfile_write(dir, SIGNER_KEY_FILE, pem, len / 2), 0);
+	refuses_to_start("ca.key");
+	unlinkat(dir, SIGNER_KEY_FILE, 0);
+	refuses_to_start("ca.key: it is missing");
+	cr_assert_eq(cert_key_new(&key), 0);
+	len = 0;
+	cr_assert_eq(cert_key_to_pem(key, pem, sizeof(pem), &len), 0);
+	cert_key_free(key);
+	cr_assert_eq(keyfile_write(dir, SIGNER_KEY_FILE, pem, len), 0);
+	refuses_to_start("do not belong together");
+	len = 0;
+	cr_assert_eq(cert_key_to_pem(ca_key(root), pem, sizeof(pem), &len), 0);
+	cr_assert_eq(keyfile_write(dir, SIGNER_KEY_FILE, pem, len), 0);
+	cr_assert_eq(keyfile_write(dir, SIGNER_CHAIN_FILE, chain, chain_len / 2), 0);
+	refuses_to_start("ca.pem");
+	cr_assert_eq(keyfile_write(dir, SIGNER_CHAIN_FILE, chain, chain_len), 0);
+	cr_assert_eq(renameat(dir, LEDGER_FILE, dir, "sock"), 0);
+	refuses_to_start("ledger.db: it is missing");
+	cr_assert_eq(renameat(dir, "sock", dir, LEDGER_FILE), 0);
+	start();
+}
+
+/* -- the process ------------------------------------------------------------------------------ */
+
+struct process_under_test {
+	pid_t pid;
+	int parent, manager;
+};
+
+static struct process_under_test run(void)
+{
+	struct sockaddr_un at = {.sun_family = AF_UNIX};
+	struct process_under_test p;
+	static struct message m;
+	int parent[2], manager[2], fd;
+
+	snprintf(at.sun_path, sizeof(at.sun_path), "%s/sock", folder);
+	cr_assert_eq(socketpair(AF_UNIX, SOCK_SEQPACKET | SOCK_CLOEXEC, 0, parent), 0);
+	cr_assert_eq(socketpair(AF_UNIX, SOCK_SEQPACKET | SOCK_CLOEXEC, 0, manager), 0);
+	fd = socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0);
+	cr_assert_eq(bind(fd, (struct sockaddr *)&at, sizeof(at)), 0);
+	cr_assert_eq(listen(fd, 64), 0);
+	p.pid = fork();
+	if (p.pid == 0) {
+		close(parent[0]);
+		close(manager[0]);
+		if (fchdir(dir))
+			_exit(99);
+		_exit(signer_run(parent[1], manager[1], fd));
+	}
+	close(parent[1]);
+	close(manager[1]);
+	close(fd);
+	p.parent = parent[0];
+	p.manager = manager[0];
+	cr_assert_eq(message_receive(p.parent, PROCESS_CA, PROCESS_PARENT, &m), 0);
+	cr_assert_eq(m.head.type, MESSAGE_READY);
+	return p;
+}
+
+static int ended(const struct process_under_test *p)
+{
+	int status;
+
+	cr_assert_eq(waitpid(p->pid, &status, 0), p->pid);
+	return WIFEXITED(status) ? WEXITSTATUS(status) : -1;
+}
+
+static int dial(void)
+{
+	struct sockaddr_un at = {.sun_family = AF_UNIX};
+	int fd = socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0);
+
+	snprintf(at.sun_path, sizeof(at.sun_path), "%s/sock", folder);
+	cr_assert_eq(connect(fd, (struct sockaddr *)&at, sizeof(at)), 0);
+	return fd;
+}
+
+/* All that comes until the other end closes. */
+static char *answer(int fd)
+{
+	static char buf[65536];
+	size_t n = 0;
+	ssize_t got;
+
+	while ((got = recv(fd, buf + n, sizeof(buf) - 1 - n, 0)) > 0)
+		n += (size_t)got;
+	buf[n] = '\0';
+	close(fd);
+	return buf;
+}
+
+static char *ask(const char *line)
+{
+	int fd = dial();
+
+	cr_assert_eq(send(fd, line, strlen(line), MSG_NOSIGNAL), (ssize_t)strlen(line));
+	return answer(fd);
+}
+
+Test(signer, serves_the_manager_and_the_operator, .timeout = 30)
+{
+	struct process_under_test p;
+	static struct message m;
+	struct cert_key *key;
+	struct token t;
+	char *text;
+
+	if (getuid() != 0)
+		cr_skip_test("takes root: the operators' socket is for root alone");
+	p = run();
+	text = ask("{\"cmd\":\"token-create\",\"name\":\"n2\"}\n");
+	text = strstr(text, "GNL1.node.");
+	cr_assert(text);
+	*strchr(text, '"') = '\0';
+	cr_assert_eq(token_parse(&t, text, strlen(text)), 0);
+	cr_assert_eq(cert_key_new(&key), 0);
+	question(&t, key, "n2", 2);
+	cr_assert_eq(message_send(p.manager, MESSAGE_SIGN, 77, &q, sizeof(q), NULL, 0), 0);
+	cr_assert_eq(message_receive(p.manager, PROCESS_CA, PROCESS_MANAGER, &m), 0);
+	cr_expect_eq(m.head.type, MESSAGE_SIGNED);
+	cr_expect_eq(m.head.seq, 77);
+	memcpy(&a, m.body, sizeof(a));
+	cr_expect_eq(a.result, SIGN_OK);
+	issued("n2", time(NULL));
+	cert_key_free(key);
+	/* Without the manager the operator is still served. */
+	close(p.manager);
+	text = ask("{\"cmd\":\"token-list\"}\nand more");
+	cr_expect(strstr(text, "\"used_by\":\"n2\""), "%s", text);
+	cr_expect_eq(message_send(p.parent, MESSAGE_STOP, 0, NULL, 0, NULL, 0), 0);
+	cr_expect_eq(ended(&p), 0);
+	close(p.parent);
+}
+
+Test(signer, ends_with_its_parent_at_once, .timeout = 30)
+{
+	struct process_under_test p = run();
+	struct pollfd wait = {.fd = p.manager, .events = POLLIN};
+
+	close(p.parent);
+	cr_expect_eq(poll(&wait, 1, 100), 1, "not within 100 ms");
+	cr_expect_eq(ended(&p), 0);
+	close(p.manager);
+}
+
+Test(signer, trusts_no_manager_that_speaks_out_of_turn, .timeout = 30)
+{
+	static const char noise[] = "what is this?";
+	struct process_under_test p = run();
+
+	cr_assert_eq(send(p.manager, noise, sizeof(noise), 0), (ssize_t)sizeof(noise));
+	cr_expect_eq(ended(&p), 1);
+	close(p.manager);
+	close(p.parent);
+}
+
+Test(signer, refuses_others_than_root_by_name, .timeout = 30)
+{
+	struct process_under_test p;
+	int status;
+	pid_t pid;
+
+	if (getuid() != 0)
+		cr_skip_test("takes root, to be someone else");
+	p = run();
+	cr_assert_eq(fchmodat(dir, "sock", 0777, 0), 0);
+	cr_assert_eq(fchmod(dir, 0755), 0);
+	pid = fork();
+	if (pid == 0) {
+		if (setgid(65534) || setuid(65534))
+			_exit(2);
+		_exit(!strstr(answer(dial()), "{\"error\":\"ca: only root may ask this"));
+	}
+	cr_assert_eq(waitpid(pid, &status, 0), pid);
+	cr_expect_eq(status, 0);
+	close(p.parent);
+	ended(&p);
+	close(p.manager);
+}
+
+Test(signer, bounds_clients_lines_and_their_time, .timeout = 60)
+{
+	struct process_under_test p;
+	static char line[SIGNER_LINE_MAX + 1];
+	int idle[SIGNER_CLIENTS_MAX], fd;
+	struct timespec from, to;
+	char *text;
+
+	if (getuid() != 0)
+		cr_skip_test("takes root: the operators' socket is for root alone");
+	p = run();
+	memset(line, ' ', sizeof(line));
+	fd = dial();
+	cr_assert_gt(send(fd, line, sizeof(line), MSG_NOSIGNAL), 0);
+	text = answer(fd);
+	cr_expect(strstr(text, "longer than 8192"), "%s", text);
+	/* A line in two pieces is one. */
+	fd = dial();
+	cr_assert_gt(send(fd, "{\"cmd\":\"tok", 11, 0), 0);
+	usleep(20000);
+	cr_assert_gt(send(fd, "en-list\"}\n", 10, 0), 0);
+	cr_expect_str_eq(answer(fd), "[]\n");
+	/* All places are taken by clients that say nothing: the next waits until they are sent off. */
+	clock_gettime(CLOCK_MONOTONIC, &from);
+	for (int i = 0; i < SIGNER_CLIENTS_MAX; i++)
+		idle[i] = dial();
+	text = ask("{\"cmd\":\"token-list\"}\n");
+	clock_gettime(CLOCK_MONOTONIC, &to);
+	cr_expect_str_eq(text, "[]\n");
+	cr_expect(to.tv_sec - from.tv_sec >= 4 && to.tv_sec - from.tv_sec <= 8);
+	for (int i = 0; i < SIGNER_CLIENTS_MAX; i++)
+		cr_expect_str_eq(answer(idle[i]), "");
+	close(p.parent);
+	cr_expect_eq(ended(&p), 0);
+	close(p.manager);
+}
