@@ -123,6 +123,10 @@ static int routes_print(FILE *to, const json_t *routes)
 	size_t i, k;
 	int err;
 
+	if (json_array_size(routes) == 0) {
+		fputs("no routes\n", to);
+		return 0;
+	}
 	err = cmd_table_new(&t, heads);
 	if (err)
 		return err;

@@ -404,8 +404,11 @@ static int run(struct line *l, int argc, char **argv)
 	argv += first;
 	if (n > 0 && !strcmp(argv[0], "help")) {
 		l->help = true;
-		n--;
-		argv++;
+		ret = read_globals(l, n, argv, &first);
+		if (ret != CMD_OK)
+			return ret;
+		n -= first;
+		argv += first;
 	}
 	if (n == 0) {
 		print_help(l->help ? stdout : stderr);
