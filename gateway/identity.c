@@ -1,8 +1,6 @@
 /* SPDX-License-Identifier: GPL-3.0-or-later */
 #include "gateway/identity.h"
 
-#include "crypto/keyfile.h"
-#include "crypto/secret.h"
 #include <errno.h>
 #include <fcntl.h>
 #include <limits.h>
@@ -11,6 +9,9 @@
 #include <stdlib.h>
 #include <string.h>
 #include <unistd.h>
+
+#include "crypto/keyfile.h"
+#include "crypto/secret.h"
 
 #define BASE_MAX      32
 #define FILE_NAME_MAX (BASE_MAX + 16)

@@ -122,7 +122,7 @@ static_nodes() { # COUNT [MORE-CONFIG]: n1… with one CA, each the others' peer
 	local i j
 	"$GINNEL_TOOLS/mkcert" "$LAB" ca lab
 	for i in $(seq "$1"); do
-		"$GINNEL_TOOLS/mkcert" "$LAB" node "n$i"
+		"$GINNEL_TOOLS/mkcert" "$LAB" node lab "n$i"
 		{
 			printf 'name: n%s\nadvertise: [10.9.0.%s]\n' "$i" "$i"
 			printf 'overlay: [10.77.0.0/16, "fd77::/48"]\n'
