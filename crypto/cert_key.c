@@ -60,12 +60,16 @@ static int error_from_wolf(int r)
 
 /* -- making keys ------------------------------------------------------------------------------- */
 
-/* 1 <= d < n? Tells by its time at most that a number is out of range, which no key is. */
+/* 1 <= d < n? */
 static bool scalar_ok(const uint8_t d[SCALAR])
 {
-	static const uint8_t zero[SCALAR];
+	unsigned borrow = 0, any = 0;
 
-	return !secret_equal(d, zero, SCALAR) && memcmp(d, order, SCALAR) < 0;
+	for (size_t i = SCALAR; i-- > 0;) {
+		borrow = ((unsigned)d[i] - order[i] - borrow) >> 31;
+		any |= d[i];
+	}
+	return borrow == 1 && any != 0;
 }
 
 /* The point of d into k->spki. scratch is secret memory. */

@@ -162,10 +162,10 @@ static int bytes_split(struct token *t, const uint8_t bytes[BYTES + CRC])
 {
 	uint32_t crc = token_crc(t->role, bytes);
 
-	for (unsigned i = 0; i < CRC; i++) {
-		if (bytes[BYTES + i] != (uint8_t)(crc >> (24 - 8 * i)))
-			return -EBADMSG;
-	}
+	for (unsigned i = 0; i < CRC; i++)
+		crc ^= (uint32_t)bytes[BYTES + i] << (24 - 8 * i);
+	if (crc)
+		return -EBADMSG;
 	memcpy(t->pin, bytes, sizeof(t->pin));
 	memcpy(t->id, bytes + 32, TOKEN_ID_LEN);
 	memcpy(t->secret, bytes + 32 + TOKEN_ID_LEN, TOKEN_SECRET_LEN);
