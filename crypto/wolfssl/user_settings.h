@@ -104,7 +104,6 @@
 #define WOLFSSL_DER_TO_PEM
 #define WOLFSSL_PEM_TO_DER
 #define WOLFSSL_BASE64_ENCODE
-#define KEEP_PEER_CERT
 #define WOLFSSL_ALWAYS_VERIFY_CB /* the callback judges good chains too */
 #define HAVE_CRL
 #define HAVE_EX_DATA

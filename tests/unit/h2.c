@@ -670,7 +670,7 @@ static void raw_hello(void)
 
 static void raw_frame(int type, int flags, uint32_t id, const void *p, size_t n)
 {
-	uint8_t f[16384];
+	static uint8_t f[16384];
 
 	cr_assert_leq(n + 9, sizeof(f));
 	f[0] = (uint8_t)(n >> 16);
@@ -774,7 +774,7 @@ Test(h2, ends_a_flood_of_pings_of_one_who_reads)
 Test(h2, ends_a_flood_of_pings_of_one_who_does_not_read)
 {
 	static const uint8_t ping[17] = {0, 0, 8, PING};
-	uint8_t many[900 * 17];
+	static uint8_t many[900 * 17];
 	size_t n;
 
 	raw_hello();
@@ -851,7 +851,7 @@ Test(h2, refuses_a_stream_too_many)
 
 Test(h2, refuses_a_header_list_too_long)
 {
-	uint8_t block[H2_HEADERS_MAX + 200];
+	static uint8_t block[H2_HEADERS_MAX + 200];
 	size_t n = sizeof(get);
 	uint32_t code = 0;
 
