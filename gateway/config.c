@@ -5,7 +5,6 @@
  */
 #include "gateway/config.h"
 
-#include "gateway/reader.h"
 #include <ctype.h>
 #include <errno.h>
 #include <fcntl.h>
@@ -14,6 +13,8 @@
 #include <string.h>
 #include <sys/stat.h>
 #include <unistd.h>
+
+#include "gateway/reader.h"
 
 #define PORT_MAX       65535
 #define PREFIX_CURE    "write one like 10.77.1.0/24 or fd77:0:0:1::/64"
@@ -671,8 +672,7 @@ static void read_labels(struct parse *p)
 		else if (err)
 			config_fault(p, m.at,
 			             "labels: \"%s\" and its value cannot be a label; use at most "
-			             "63 of a-z, "
-			             "A-Z, 0-9, _.- for each",
+			             "63 letters and digits for each, and between them . _ -",
 			             QUOTE(p, m.key));
 	}
 }

@@ -741,6 +741,18 @@ static int receive(struct h2 *h, const uint8_t *p, size_t n)
 	return -EPIPE;
 }
 
+/* A server's handshake is done. */
+static int serve(struct h2 *h)
+{
+	h->joiner = strcmp(stream_alpn(h->s), ALPN_JOIN) == 0;
+	if (start(h) < 0)
+		return fail(h, "out of memory");
+	if (!h->server_ops->up || h->server_ops->up(h->arg, h) == 0)
+		return 0;
+	say_goodbye(h, NGHTTP2_REFUSED_STREAM);
+	return fail(h, "it was not let in");
+}
+
 static int read_stream(struct h2 *h)
 {
 	uint8_t plain[READ_CHUNK];
@@ -752,11 +764,8 @@ static int read_stream(struct h2 *h)
 		if (h->unread)
 			return 0;
 		n = stream_read(h->s, plain, sizeof(plain));
-		if (stream_up(h->s) && !h->session) {
-			h->joiner = strcmp(stream_alpn(h->s), ALPN_JOIN) == 0;
-			if (start(h) < 0)
-				return fail(h, "out of memory");
-		}
+		if (stream_up(h->s) && !h->session && serve(h) < 0)
+			return -EPIPE;
 		if (n > 0 && receive(h, plain, (size_t)n) < 0)
 			return fail(h, h->why);
 	} while (n > 0);

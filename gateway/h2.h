@@ -40,6 +40,10 @@ json_t *h2_json(const char *body, size_t len);
 
 /* -- server -- */
 struct h2_server_ops {
+	/* The handshake is done: who it is stands in h2_stream. Called once, before any request.
+	 * Non-zero ends the connection. NULL: nobody wants to know.
+	 */
+	int (*up)(void *arg, struct h2 *h);
 	/* A whole request has come. Answer with h2_reply or h2_watch, now or later; never free it.
 	 * body is not NUL-terminated; method, path and body live until this returns.
 	 */

@@ -1,8 +1,6 @@
 /* SPDX-License-Identifier: GPL-3.0-or-later */
 #include "gateway/identity.h"
 
-#include "crypto/keyfile.h"
-#include "crypto/secret.h"
 #include <errno.h>
 #include <fcntl.h>
 #include <limits.h>
@@ -11,6 +9,9 @@
 #include <stdlib.h>
 #include <string.h>
 #include <unistd.h>
+
+#include "crypto/keyfile.h"
+#include "crypto/secret.h"
 
 #define BASE_MAX      32
 #define FILE_NAME_MAX (BASE_MAX + 16)
@@ -387,6 +388,21 @@ int identity_load_files(struct identity *out, const char *cert, const char *key,
 		err = judge(out, cert, ca, wall, &w);
 	if (err)
 		identity_clear(out);
+	return err;
+}
+
+int identity_peek_file(struct cert_info *out, const char *cert, char *text, size_t max)
+{
+	const struct why w = {text, max, CURE_NAMED};
+	struct identity *i = calloc(1, sizeof(*i));
+	int err;
+
+	if (!i)
+		return refuse(&w, -ENOMEM, "%s: out of memory; try again", cert);
+	err = load_named(i, cert, &w, load_chain);
+	if (!err)
+		*out = i->info;
+	free(i);
 	return err;
 }
 

@@ -13,7 +13,7 @@
 #include <sys/types.h>
 
 #define MESSAGE_MAX 16384
-#define MESSAGE_FDS_MAX 16
+#define MESSAGE_FDS_MAX 20 /* engine: folder, 8 queues, 8 sockets, control */
 #define MESSAGE_CHILD_FD 3 /* a child's end of its socketpair with the parent */
 
 enum process {

@@ -1,13 +1,14 @@
 /* SPDX-License-Identifier: GPL-3.0-or-later */
 #include "gateway/node.h"
 
-#include "crypto/keyfile.h"
 #include <errno.h>
 #include <jansson.h>
 #include <stdarg.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+
+#include "crypto/keyfile.h"
 
 /* -- what a node may be ----------------------------------------------------------------------- */
 

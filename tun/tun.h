@@ -10,22 +10,27 @@
 #include <stdint.h>
 #include <sys/types.h>
 
-#define TUN_VNET_LEN 10    /* struct virtio_net_hdr */
+#define TUN_VNET_LEN 10 /* struct virtio_net_hdr */
 #define TUN_NAME_MAX 15
 #define TUN_READ_MAX (TUN_VNET_LEN + 65536)
 
 /* Makes the device or takes one that we made so. 0; -EEXIST a device of that name that is not ours
- * (other type, owner, flags); -EPERM; other -errno. Needs CAP_NET_ADMIN.
+ * (other type, owner, group or flags, not persistent), or someone attached to it while it was made;
+ * -EINVAL no name for a device; -EPERM; other -errno. Needs CAP_NET_ADMIN.
  */
 int tun_create(const char *name);
-/* Removes it; 0 also if it was not there; -EEXIST as above. */
+/* Removes it, attached queues or not; 0 also if it was not there; -EEXIST as above. */
 int tun_destroy(const char *name);
 /* Opens one queue (non-blocking, close on exec) of a device that tun_create made; offloads off.
- * The descriptor may be handed to a process without capability.
+ * The descriptor may be handed to a process without capability. -ENODEV there is none; -EEXIST as
+ * above.
  */
 int tun_attach(int *fd, const char *name);
 
-/* One packet into buf without its vnet header: its length, -EAGAIN, or -errno. */
+/* One packet into buf without its vnet header: its length, -EAGAIN, or -errno. -EBADMSG: one that
+ * the offloads we turned off would bring; read on. max should hold the longest packet of 65535
+ * bytes: a longer one than max is cut, as its own length then shows.
+ */
 ssize_t tun_read(int fd, uint8_t *buf, size_t max);
-/* One packet; 0, -EAGAIN device full, -errno. */
+/* One packet; 0, -EAGAIN device full, -EINVAL neither IPv4 nor IPv6, -EIO the device is down. */
 int tun_write(int fd, const uint8_t *packet, size_t len);

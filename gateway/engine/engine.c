@@ -6,7 +6,7 @@
 #include <stdlib.h>
 #include <sys/eventfd.h>
 #include <unistd.h>
-#include <urcu-qsbr.h>
+#include "gateway/engine/rcu.h"
 
 /* syscalls(engine): write */
 
@@ -92,7 +92,7 @@ int engine_start(struct engine **out, struct snapshot *s, const int *tun_fds, co
 			goto fail_workers;
 	}
 	s->serial = ++e->serial;
-	e->snapshot = s;
+	atomic_store(&e->snapshot, s);
 	*out = e; /* before the threads: engine_admit follows this pointer */
 	for (; running < n; running++) {
 		err = start_thread(&e->workers[running].thread, worker_main, &e->workers[running]);
@@ -143,9 +143,9 @@ void engine_publish(struct engine *e, struct snapshot *s)
 	struct snapshot *old;
 
 	s->serial = ++e->serial;
-	old = rcu_xchg_pointer(&e->snapshot, s);
+	old = atomic_exchange(&e->snapshot, s);
 	kick_all(e);
-	synchronize_rcu(); /* every thread has ended the round it was in */
+	rcu_wait(&e->snapshot); /* every thread has ended the round it was in */
 	snapshot_free(old);
 }
 

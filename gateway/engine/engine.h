@@ -17,7 +17,7 @@
 struct engine {
 	_Atomic bool stop;
 	_Atomic bool device_gone;
-	struct snapshot *snapshot; /* by RCU */
+	_Atomic(struct snapshot *) snapshot; /* freed by RCU */
 	uint64_t serial;
 	int event_fd;              /* something changed: control looks */
 	unsigned nworkers;
@@ -47,5 +47,11 @@ const struct notice *engine_notice(struct engine *e);
 enum cert_refusal engine_admit(void *engine_pointer, const struct cert_info *peer);
 
 /* -- for the threads -- */
+
+/* Good until the thread leaves (rcu.h). */
+static inline const struct snapshot *engine_snapshot(struct engine *e)
+{
+	return atomic_load_explicit(&e->snapshot, memory_order_acquire);
+}
 void engine_changed(struct engine *e);
 void engine_device_gone(struct engine *e);

@@ -7,10 +7,10 @@
 #include <string.h>
 #include <sys/eventfd.h>
 #include <unistd.h>
-#include <urcu-qsbr.h>
 #include "crypto/secret.h"
 #include "gateway/clock.h"
 #include "gateway/engine/engine.h"
+#include "gateway/engine/rcu.h"
 
 /* syscalls(engine): poll read getrandom sendmsg */
 
@@ -174,6 +174,8 @@ static void half_up(struct handshake *h, struct half *half)
 	hand->path = half->path;
 	sp->peer->dial.backoff = 0;
 	sp->peer->dial.wanted = false;
+	memcpy(h->handed[h->nhanded++ % HANDSHAKE_HANDED], session_cid(half->session),
+	       SESSION_CID_LEN);
 	half->session = NULL;
 	mailbox_post(&w->adopt);
 	half_free(h, half);
@@ -246,16 +248,28 @@ static int64_t dials_tick(struct handshake *h, int64_t now)
 
 /* -- accepting ----------------------------------------------------------------------------------- */
 
+#define ADDRESS_BYTES 19
+
+/* What a cookie is bound to. Not the struct: that has a byte of padding. */
+static void address_bytes(uint8_t out[ADDRESS_BYTES], const struct endpoint *e)
+{
+	out[0] = e->addr.family;
+	memcpy(out + 1, e->addr.b, 16);
+	out[17] = (uint8_t)(e->port >> 8);
+	out[18] = (uint8_t)e->port;
+}
+
 /* A datagram that begins a handshake, or brings its cookie back. */
 static void accept_hello(struct handshake *h, unsigned worker, const struct stranger *d,
-			 const uint8_t *random, int64_t now)
+			 int64_t now)
 {
+	uint8_t address[ADDRESS_BYTES];
 	const struct addr *source = &d->path.remote.addr;
 	bool stranger = !snapshot_knows(h->snapshot, source);
 	struct half *old, *half, reply = {.path = d->path, .worker = worker, .stranger = stranger};
 	struct session_accept a = {
-		.address = &d->path.remote,
-		.address_len = sizeof(d->path.remote),
+		.address = address,
+		.address_len = sizeof(address),
 		.emit = emit,
 		.emit_arg = &reply,
 	};
@@ -269,7 +283,7 @@ static void accept_hello(struct handshake *h, unsigned worker, const struct stra
 		h->cookie_born = now;
 	}
 	reply.socket = &h->engine->workers[worker].udp;
-	memcpy(reply.random, random, sizeof(reply.random));
+	address_bytes(address, &d->path.remote);
 	if (draw_cid(a.cid, worker) || session_listener_feed(h->listener, &a, d->data, d->len, now,
 							     &reply.session) != 1)
 		return;
@@ -296,30 +310,49 @@ static void half_datagram(struct handshake *h, struct half *half, const struct s
 	half_step(h, half, session_feed(half->session, d->data, d->len, now), now);
 }
 
-/* Both ends may dial each other at once, from the same ports. Records with a CID name their session;
- * hellos tell by their type whom they are for, and by their random which attempt they belong to; what
- * is left (plaintext acknowledgements, alerts) is shown to both: a session takes what is its own.
+/* The peer's first records may overtake its session on the way to the worker: they are sent after. */
+static void forward_late(struct handshake *h, const struct stranger *d, const uint8_t *cid)
+{
+	struct handover *late;
+	bool ours = false;
+
+	for (unsigned i = 0; i < HANDSHAKE_HANDED && i < h->nhanded; i++)
+		ours |= !memcmp(h->handed[i], cid, SESSION_CID_LEN);
+	late = ours && cid[0] < h->engine->nworkers
+		       ? mailbox_reserve(&h->engine->workers[cid[0]].adopt)
+		       : NULL;
+	if (!late) {
+		drop(h, DROP_UNKNOWN_CID);
+		return;
+	}
+	late->session = NULL;
+	late->len = d->len;
+	memcpy(late->data, d->data, d->len);
+	mailbox_post(&h->engine->workers[cid[0]].adopt);
+}
+
+/* Both ends may dial each other at once, from the same ports. Records with a CID name their session; a
+ * hello of another attempt is the listener's; what is left is shown to both sides' half-open sessions:
+ * each takes what is its own.
  */
 static void datagram(struct handshake *h, unsigned worker, const struct stranger *d, int64_t now)
 {
 	const uint8_t *cid = session_datagram_cid(d->data, d->len);
-	struct half *ours = half_by_remote(h, &d->path.remote, false);
-	struct half *theirs = half_by_remote(h, &d->path.remote, true);
-	struct hello hello;
+	struct half *ours, *theirs;
 
 	if (cid) {
 		ours = half_by_cid(h, cid);
-		theirs = NULL;
-	} else if (!hello_parse(&hello, d->data, d->len)) {
-		if (hello.type == HELLO_CLIENT && hello.random &&
-		    (!theirs || memcmp(theirs->random, hello.random, HELLO_RANDOM_LEN))) {
-			accept_hello(h, worker, d, hello.random, now);
-			return;
-		}
-		if (hello.type == HELLO_CLIENT)
-			ours = NULL;
-		else if (hello.type == HELLO_SERVER)
-			theirs = NULL;
+		if (ours)
+			half_datagram(h, ours, d, now);
+		else
+			forward_late(h, d, cid);
+		return;
+	}
+	ours = half_by_remote(h, &d->path.remote, false);
+	theirs = half_by_remote(h, &d->path.remote, true);
+	if (session_is_new_hello(theirs ? theirs->session : NULL, d->data, d->len)) {
+		accept_hello(h, worker, d, now);
+		return;
 	}
 	if (!ours && !theirs)
 		drop(h, DROP_UNKNOWN_CID);
@@ -398,7 +431,7 @@ static void handshake_poll(struct handshake *h, int64_t next, int64_t now)
 	for (unsigned i = 0; i < n; i++)
 		fds[i] = (struct pollfd){.fd = h->engine->workers[i].strangers.fd, .events = POLLIN};
 	fds[n] = (struct pollfd){.fd = h->kick, .events = POLLIN};
-	rcu_thread_offline();
+	rcu_leave(&h->engine->snapshot);
 	poll(fds, n + 1, clock_poll_ms(next, now));
 	rcu_thread_online();
 	for (unsigned i = 0; i < n; i++)
@@ -417,7 +450,7 @@ void *handshake_main(void *arg)
 	while (!atomic_load(&h->engine->stop)) {
 		int64_t now = clock_now(), next, dials;
 
-		h->snapshot = rcu_dereference(h->engine->snapshot);
+		h->snapshot = engine_snapshot(h->engine);
 		if (h->snapshot->serial != serial) {
 			snapshot_changed(h);
 			serial = h->snapshot->serial;
@@ -428,6 +461,7 @@ void *handshake_main(void *arg)
 		handshake_poll(h, dials < next ? dials : next, now);
 	}
 	h->snapshot = NULL;
+	rcu_leave(&h->engine->snapshot);
 	rcu_unregister_thread();
 	return NULL;
 }

@@ -7,7 +7,6 @@
  */
 #pragma once
 #include <pthread.h>
-#include "crypto/hello.h"
 #include "crypto/session.h"
 #include "gateway/counters.h"
 #include "gateway/engine/ratelimit.h"
@@ -22,6 +21,8 @@
 #define HANDSHAKE_HELLOS_BURST 100
 #define HANDSHAKE_COOKIE_LIFE (60 * 1000000000LL)
 
+#define HANDSHAKE_HANDED 64 /* CIDs given to workers, of which datagrams may still come here */
+
 struct engine;
 
 /* A half-open session. */
@@ -29,7 +30,6 @@ struct half {
 	struct session *session; /* NULL: the place is free */
 	const struct udp_socket *socket;
 	struct udp_path path;
-	uint8_t random[HELLO_RANDOM_LEN]; /* of the ClientHello that began it, if it came to us */
 	struct peer *peer;       /* whom we dialled, a reference; NULL: it came to us */
 	bool stranger;
 	unsigned worker;         /* whose the lane will be */
@@ -45,6 +45,8 @@ struct handshake {
 	int64_t cookie_born;
 	struct half halves[HANDSHAKE_HALF_MAX];
 	unsigned strangers;
+	uint8_t handed[HANDSHAKE_HANDED][SESSION_CID_LEN];
+	unsigned nhanded;
 	struct ratelimit hellos;
 	struct counters counters;
 };

@@ -90,20 +90,29 @@ static enum drop inbound_datagram(struct worker *w, const struct udp_path *path,
 	return worker_stranger(w, path, data, len);
 }
 
+static void dropped(struct worker *w, enum drop why)
+{
+	if (why == DROP_NONE)
+		return;
+	count_add(&w->counters.wire_read, 1);
+	count_add(&w->counters.drops[why], 1);
+}
+
+void inbound_late(struct worker *w, const uint8_t *data, size_t len, int64_t now)
+{
+	const uint8_t *cid = session_datagram_cid(data, len);
+	struct lane *l = cid ? lane_find(w, cid) : NULL;
+
+	dropped(w, l ? inbound_record(w, l, data, len, now) : DROP_UNKNOWN_CID);
+}
+
 bool inbound_round(struct worker *w, int64_t now)
 {
 	unsigned n = udp_read(&w->udp, &w->rx);
 
 	count_add(&w->counters.datagrams_in, n);
-	for (unsigned i = 0; i < n; i++) {
-		enum drop why = inbound_datagram(w, &w->rx.path[i], w->rx.data[i], w->rx.len[i],
-						 now);
-
-		if (why != DROP_NONE) {
-			count_add(&w->counters.wire_read, 1);
-			count_add(&w->counters.drops[why], 1);
-		}
-	}
+	for (unsigned i = 0; i < n; i++)
+		dropped(w, inbound_datagram(w, &w->rx.path[i], w->rx.data[i], w->rx.len[i], now));
 	worker_flush(w);
 	return n == UDP_BATCH;
 }

@@ -38,11 +38,15 @@ struct lane {
 	int64_t last_ping;
 };
 
-/* The handshake thread's gift: a session that is up, its peer (a reference), where it is. */
+/* The handshake thread's gift: a session that is up, its peer (a reference), where it is; or, with
+ * session NULL, a datagram of one that was given just before.
+ */
 struct handover {
 	struct session *session;
 	struct peer *peer;
 	struct udp_path path;
+	size_t len;
+	uint8_t data[UDP_BUFFER];
 };
 
 void lane_adopt(struct worker *w, struct handover *h, int64_t now);

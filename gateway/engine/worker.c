@@ -5,9 +5,9 @@
 #include <poll.h>
 #include <stdlib.h>
 #include <string.h>
-#include <urcu-qsbr.h>
 #include "gateway/clock.h"
 #include "gateway/engine/engine.h"
+#include "gateway/engine/rcu.h"
 
 /* syscalls(engine): poll */
 
@@ -61,8 +61,10 @@ static void free_handovers(struct worker *w)
 	struct handover *h;
 
 	while ((h = mailbox_next(&w->adopt))) {
-		session_free(h->session);
-		peer_put(h->peer);
+		if (h->session) {
+			session_free(h->session);
+			peer_put(h->peer);
+		}
 		mailbox_done(&w->adopt);
 	}
 }
@@ -154,7 +156,10 @@ static void adopt_round(struct worker *w, int64_t now)
 	struct handover *h;
 
 	while ((h = mailbox_next(&w->adopt))) {
-		lane_adopt(w, h, now);
+		if (h->session)
+			lane_adopt(w, h, now);
+		else
+			inbound_late(w, h->data, h->len, now);
 		mailbox_done(&w->adopt);
 	}
 }
@@ -166,7 +171,7 @@ static int64_t worker_round(struct worker *w, int64_t now)
 	unsigned expired;
 	bool more;
 
-	w->snapshot = rcu_dereference(w->engine->snapshot);
+	w->snapshot = engine_snapshot(w->engine);
 	if (w->snapshot->serial != w->judged) {
 		lanes_judge(w, now);
 		w->judged = w->snapshot->serial;
@@ -199,7 +204,7 @@ void *worker_main(void *arg)
 		int64_t now = clock_now();
 		int64_t next = worker_round(w, now);
 
-		rcu_thread_offline();
+		rcu_leave(&w->engine->snapshot);
 		poll(fds, 3, clock_poll_ms(next, now));
 		rcu_thread_online();
 		if (fds[2].revents)
@@ -209,9 +214,10 @@ void *worker_main(void *arg)
 			engine_device_gone(w->engine);
 		}
 	}
-	w->snapshot = rcu_dereference(w->engine->snapshot);
+	w->snapshot = engine_snapshot(w->engine);
 	lanes_end_all(w, clock_now());
 	worker_flush(w);
+	rcu_leave(&w->engine->snapshot);
 	rcu_unregister_thread();
 	return NULL;
 }

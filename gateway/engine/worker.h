@@ -70,3 +70,5 @@ enum drop worker_stranger(struct worker *w, const struct udp_path *path, const u
 
 void outbound_round(struct worker *w, int64_t now);   /* outbound.c */
 bool inbound_round(struct worker *w, int64_t now);    /* inbound.c: true: there may be more */
+/* A datagram that overtook its session on the way here. */
+void inbound_late(struct worker *w, const uint8_t *data, size_t len, int64_t now);

@@ -385,7 +385,7 @@ static bool endpoint_ok(const struct registry_cluster *c, const struct config_en
 	return true;
 }
 
-static bool endpoints_ok(const struct registry *r, const struct config_endpoint *e, unsigned n)
+bool registry_endpoints_ok(const struct registry *r, const struct config_endpoint *e, unsigned n)
 {
 	if (n > CONFIG_ADVERTISE_MAX)
 		return false;
@@ -433,7 +433,7 @@ int registry_node_put(struct registry *r, struct registry_node *n)
 
 	if (!cert_name_ok(n->name) || !cert_role_name(n->role) || n->incarnation > INT64_MAX ||
 	    n->labels.n > CERT_LABELS_MAX || !record_version_ok(n->version) ||
-	    !endpoints_ok(r, n->endpoints, n->nendpoints))
+	    !registry_endpoints_ok(r, n->endpoints, n->nendpoints))
 		return -EINVAL;
 	if (old)
 		row.slot = old->slot;
@@ -515,7 +515,7 @@ int registry_node_announce(struct registry *r, const char *name, const struct co
 	struct store_row row;
 	int err;
 
-	if (!endpoints_ok(r, e, n) || !record_version_ok(version))
+	if (!registry_endpoints_ok(r, e, n) || !record_version_ok(version))
 		return -EINVAL;
 	err = get(r, name, &row);
 	if (err)

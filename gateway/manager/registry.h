@@ -68,6 +68,8 @@ const char *registry_fault(const struct registry *r);
 /* Called after each change, inside the call that made it. */
 void registry_on_change(struct registry *r, void (*fn)(void *arg), void *arg);
 
+/* Are these addresses where a host can be, outside of overlay and pools, and not too many? */
+bool registry_endpoints_ok(const struct registry *r, const struct config_endpoint *e, unsigned n);
 /* Would registry_node_put find prefixes for this name? 0, -EDQUOT, -EROFS. */
 int registry_has_room(const struct registry *r, const char *name);
 /* Adds or replaces a node in one transaction and gives it free prefixes (one of each family of the

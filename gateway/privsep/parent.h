@@ -6,6 +6,7 @@
  * nothing from the network. Its admin socket (root alone): {"cmd":"down"|"ping"} → {…}.
  */
 #pragma once
+#include <stddef.h>
 #include "gateway/config.h"
 #include "gateway/node.h"
 
@@ -15,11 +16,20 @@ struct parent_params {
 	const char *config_path, *state_path, *run_path; /* passed on to the children */
 	int state_dir;
 	int run_dir;
-	unsigned workers;
+	unsigned workers;  /* 1 to PARENT_WORKERS_MAX: queues of the device, UDP sockets */
+	const char *exe;   /* what is exec'ed for the others; NULL: this very binary */
 };
+
+#define PARENT_WORKERS_MAX 8
+#define PARENT_STOP_NS (2 * 1000000000LL)   /* that the others have to end in good order */
+#define PARENT_CHECK_NS (10 * 1000000000LL) /* the guard is looked at without an event, too */
+#define PARENT_RETRY_NS 1000000000LL        /* and so soon again if it could not be put back */
 
 /* Until SIGTERM, SIGINT or `down`: the exit code. */
 int parent_run(const struct parent_params *p);
+
+/* Takes both folders for this process. -EBUSY: another ginneld runs here. */
+int parent_lock(int state_dir, int run_dir, char *why, size_t max);
 
 /* The folders: made, or taken if root owns them; modes mended to 0700 (state) and 0750 root:ginnel
  * (run). 0 with *fd, or -errno with a line in why.

@@ -1,10 +1,10 @@
 /* SPDX-License-Identifier: GPL-3.0-or-later */
-#include "gateway/programs/cmd.h"
-
-#include "gateway/identity.h"
 #include <stdlib.h>
 #include <string.h>
 #include <time.h>
+
+#include "gateway/identity.h"
+#include "gateway/programs/cmd.h"
 
 #define WHY_MAX 1024
 

@@ -2,10 +2,11 @@
 /* The tables of peers and routes. Whatever is null or missing shows as "-": what is printed is only
  * as sure as the answer, and a table must not end in the middle.
  */
-#include "gateway/programs/cmd.h"
-
 #include "gateway/programs/cmd_peers.h"
+
 #include <string.h>
+
+#include "gateway/programs/cmd.h"
 
 static json_int_t number(const json_t *object, const char *key)
 {
@@ -122,6 +123,10 @@ static int routes_print(FILE *to, const json_t *routes)
 	size_t i, k;
 	int err;
 
+	if (json_array_size(routes) == 0) {
+		fputs("no routes\n", to);
+		return 0;
+	}
 	err = cmd_table_new(&t, heads);
 	if (err)
 		return err;

@@ -1,9 +1,9 @@
 /* SPDX-License-Identifier: GPL-3.0-or-later */
-#include "gateway/programs/cmd.h"
+#include <string.h>
 
 #include "gateway/drops.h"
+#include "gateway/programs/cmd.h"
 #include "gateway/programs/cmd_peers.h"
-#include <string.h>
 
 static void print_word(FILE *to, const char *text)
 {

@@ -1,9 +1,9 @@
 /* SPDX-License-Identifier: GPL-3.0-or-later */
-#include "gateway/programs/cmd.h"
-
-#include "crypto/wolf.h"
 #include <string.h>
 #include <sys/utsname.h>
+
+#include "crypto/wolf.h"
+#include "gateway/programs/cmd.h"
 
 #define KEX "X25519MLKEM768" /* the one that a session may have */
 

@@ -79,7 +79,8 @@ until_ok() { # SECONDS COMMAND...
 start() { # NODE [ARGUMENT...]: ginneld in the background
 	local node=$1
 	shift
-	on "$node" "$GINNEL_BIN/ginneld" --state "$LAB/$node/state" --run "$LAB/$node/run" \
+	# Not by `on`: the pid of a function in the background is a shell's, not the daemon's.
+	ip netns exec "$LAB_P$node" "$GINNEL_BIN/ginneld" --state "$LAB/$node/state" --run "$LAB/$node/run" \
 		--config "$LAB/$node/ginnel.yaml" "$@" >>"$LAB/$node/log" 2>&1 3>&- &
 	echo $! >"$LAB/$node/pid"
 }
@@ -122,7 +123,7 @@ static_nodes() { # COUNT [MORE-CONFIG]: n1… with one CA, each the others' peer
 	local i j
 	"$GINNEL_TOOLS/mkcert" "$LAB" ca lab
 	for i in $(seq "$1"); do
-		"$GINNEL_TOOLS/mkcert" "$LAB" node "n$i"
+		"$GINNEL_TOOLS/mkcert" "$LAB" node lab "n$i"
 		{
 			printf 'name: n%s\nadvertise: [10.9.0.%s]\n' "$i" "$i"
 			printf 'overlay: [10.77.0.0/16, "fd77::/48"]\n'
@@ -153,7 +154,7 @@ join() { # NODE ADDRESS
 # -- markers: payloads that must never be seen on the wire ------------------------------------------------
 
 capture_start() {
-	in_wire "$GINNEL_TOOLS/sniff" "$LAB_MARKER" >"$LAB/sniff.out" 2>"$LAB/sniff.err" 3>&- &
+	ip netns exec "${LAB_P}wire" "$GINNEL_TOOLS/sniff" "$LAB_MARKER" >"$LAB/sniff.out" 2>"$LAB/sniff.err" 3>&- &
 	echo $! >"$LAB/sniff.pid"
 	until_ok 5 grep -q listening "$LAB/sniff.err"
 }

@@ -21,6 +21,8 @@ struct server {
 	struct h2 *h;
 	unsigned n, closed;
 	struct asked at[64];
+	unsigned ups;
+	bool closed_to_all;
 	bool silent;          /* does not answer by itself */
 	size_t reply;         /* bytes of the answer */
 	uint64_t head;        /* watch: lines there are */
@@ -37,6 +39,7 @@ static void on_request(void *arg, struct h2 *h, struct h2_request *r, const char
 	char *json;
 
 	cr_assert_eq(h, s->h);
+	cr_expect_gt(s->ups, 0u, "a request before its connection was known");
 	free(a->body);
 	a->r = r;
 	snprintf(a->method, sizeof(a->method), "%s", method);
@@ -102,7 +105,16 @@ static ssize_t on_watch(void *arg, struct h2_request *r, char *buf, size_t max)
 	return (ssize_t)n;
 }
 
-static const struct h2_server_ops server_ops = {on_request, on_closed, on_watch};
+static int on_up(void *arg, struct h2 *h)
+{
+	struct server *s = arg;
+
+	cr_expect(stream_up(h2_stream(h)));
+	s->ups++;
+	return s->closed_to_all ? -EACCES : 0;
+}
+
+static const struct h2_server_ops server_ops = {on_up, on_request, on_closed, on_watch};
 
 /* -- a client that keeps what it was told ------------------------------------------------------- */
 
@@ -217,7 +229,23 @@ Test(h2, carries_a_request_and_its_answer)
 	cr_expect_eq(a.status, 200);
 	cr_expect_str_eq(a.first, "{}");
 	cr_expect_eq(server.closed, 1u);
+	cr_expect_eq(server.ups, 1u);
 	cr_expect_str_eq(stream_peer(h2_stream(server.h))->node, "n1");
+}
+
+Test(h2, asks_once_whether_to_let_one_in)
+{
+	static struct answer a;
+
+	server.closed_to_all = true;
+	connect_as("n1");
+	ask(&a, "GET", "/", NULL, 0);
+	run();
+	cr_expect_eq(server.ups, 1u);
+	cr_expect_eq(server.n, 0u);
+	cr_expect_eq(a.times, 1u);
+	cr_expect_eq(a.status, 0);
+	cr_expect(h2_over(server.h) && h2_over(client.h));
 }
 
 Test(h2, carries_bodies_up_to_the_bound_both_ways)
@@ -642,7 +670,7 @@ static void raw_hello(void)
 
 static void raw_frame(int type, int flags, uint32_t id, const void *p, size_t n)
 {
-	uint8_t f[16384];
+	static uint8_t f[16384];
 
 	cr_assert_leq(n + 9, sizeof(f));
 	f[0] = (uint8_t)(n >> 16);
@@ -746,7 +774,7 @@ Test(h2, ends_a_flood_of_pings_of_one_who_reads)
 Test(h2, ends_a_flood_of_pings_of_one_who_does_not_read)
 {
 	static const uint8_t ping[17] = {0, 0, 8, PING};
-	uint8_t many[900 * 17];
+	static uint8_t many[900 * 17];
 	size_t n;
 
 	raw_hello();
@@ -823,7 +851,7 @@ Test(h2, refuses_a_stream_too_many)
 
 Test(h2, refuses_a_header_list_too_long)
 {
-	uint8_t block[H2_HEADERS_MAX + 200];
+	static uint8_t block[H2_HEADERS_MAX + 200];
 	size_t n = sizeof(get);
 	uint32_t code = 0;
 

@@ -1,0 +1,55 @@
+/* SPDX-License-Identifier: GPL-3.0-or-later */
+/* enroll - join: carries a joiner's proof to the ca, and what it signs back.
+ *
+ * Judges nothing but form: whoever may join is the ca's to say, which verifies the proof itself.
+ * Before a token can be used up, the overlay must have room; before a joiner is answered, it is in
+ * the registry. Whatever fails after the ca signed is mended by asking again with the same key.
+ * Manager's thread. README.md has the API.
+ */
+#pragma once
+#include "gateway/h2.h"
+#include "gateway/manager/registry.h"
+#include "gateway/message.h"
+
+#define ENROLL_WAITING_MAX 64             /* questions to the ca at once */
+#define ENROLL_DEADLINE (5 * 1000000000LL) /* of an answer */
+
+struct enroll;
+
+/* Keeps r by reference; ca_fd stays the owner's and does not block. */
+int enroll_new(struct enroll **out, struct registry *r, int ca_fd);
+void enroll_free(struct enroll *e); /* no request may be left; takes NULL */
+
+/* Who asks: the address as IPv6 (IPv4 mapped), and the exporter of the connection. */
+struct enroll_source {
+	uint8_t address[16];
+	uint8_t exporter[32];
+	char text[64]; /* of the address, for the log */
+};
+
+/* For h2_server_ops, of a joiner. Answers now, or when the ca has; h2_user(r) is the owner's, and is
+ * given to wake below.
+ */
+void enroll_request(struct enroll *e, const struct enroll_source *from, struct h2_request *r,
+		    const char *method, const char *path, const char *body, size_t len, int64_t now);
+void enroll_closed(struct enroll *e, struct h2_request *r);
+/* ca_fd is readable. 0, -EPIPE the ca is gone, -EBADMSG it broke the table: then it is taken for
+ * compromised. wake is called with the user of each request that was answered.
+ */
+int enroll_readable(struct enroll *e, time_t wall, void (*wake)(void *user));
+/* Once a second or so: who waits too long is answered. */
+void enroll_tick(struct enroll *e, int64_t now, void (*wake)(void *user));
+/* How many wait for the ca. */
+unsigned enroll_waiting(const struct enroll *e);
+
+/* -- the body alone, for tests --------------------------------------------------------------------- */
+
+struct enroll_ask {
+	struct message_sign sign; /* but for exporter and source */
+	unsigned nendpoints;
+	struct config_endpoint endpoints[CONFIG_ADVERTISE_MAX];
+	char version[REGISTRY_VERSION_MAX + 1];
+};
+
+/* {"name","token","csr","proof","endpoints","version"}: 0, or -EINVAL with what is wrong in why. */
+int enroll_parse(struct enroll_ask *out, const char *body, size_t len, const char **why);

@@ -1,0 +1,156 @@
+/* SPDX-License-Identifier: GPL-3.0-or-later */
+#include "gateway/privsep/door.h"
+
+#include <arpa/inet.h>
+#include <errno.h>
+#include <fcntl.h>
+#include <netinet/in.h>
+#include <netinet/udp.h>
+#include <stdio.h>
+#include <string.h>
+#include <sys/socket.h>
+#include <sys/stat.h>
+#include <sys/un.h>
+#include <unistd.h>
+
+static int set(int fd, int level, int name, int value)
+{
+	return setsockopt(fd, level, name, &value, sizeof(value)) < 0 ? -errno : 0;
+}
+
+/* A socket of IPv6 that also takes IPv4, or of IPv4 where the kernel knows no other. */
+static int dual(int *out, int type, bool *six)
+{
+	int fd, err;
+
+	*six = true;
+	fd = socket(AF_INET6, type | SOCK_CLOEXEC | SOCK_NONBLOCK, 0);
+	if (fd < 0 && errno == EAFNOSUPPORT) {
+		*six = false;
+		fd = socket(AF_INET, type | SOCK_CLOEXEC | SOCK_NONBLOCK, 0);
+	}
+	if (fd < 0)
+		return -errno;
+	err = *six ? set(fd, IPPROTO_IPV6, IPV6_V6ONLY, 0) : 0;
+	if (err) {
+		close(fd);
+		return err;
+	}
+	*out = fd;
+	return 0;
+}
+
+static int bind_port(int fd, bool six, uint16_t port)
+{
+	struct sockaddr_in6 any6 = {.sin6_family = AF_INET6, .sin6_port = htons(port)};
+	struct sockaddr_in any = {.sin_family = AF_INET, .sin_port = htons(port)};
+	int err = six ? bind(fd, (struct sockaddr *)&any6, sizeof(any6)) :
+			bind(fd, (struct sockaddr *)&any, sizeof(any));
+
+	return err < 0 ? -errno : 0;
+}
+
+static int udp_options(int fd, bool six)
+{
+	int err;
+
+	err = set(fd, SOL_SOCKET, SO_REUSEPORT, 1);
+	/* PROBE: the path's MTU is found by our own probes; an ICMP that anyone can forge changes
+	 * nothing. For IPv4 inside an IPv6 socket both count.
+	 */
+	if (!err)
+		err = set(fd, IPPROTO_IP, IP_MTU_DISCOVER, IP_PMTUDISC_PROBE);
+	if (!err && six)
+		err = set(fd, IPPROTO_IPV6, IPV6_MTU_DISCOVER, IPV6_PMTUDISC_PROBE);
+	/* A reply leaves from the address that was asked. */
+	if (!err)
+		err = six ? set(fd, IPPROTO_IPV6, IPV6_RECVPKTINFO, 1) :
+			    set(fd, IPPROTO_IP, IP_PKTINFO, 1);
+	if (!err)
+		err = set(fd, SOL_SOCKET, SO_RCVBUFFORCE, DOOR_BUFFER);
+	return err ? err : set(fd, SOL_SOCKET, SO_SNDBUFFORCE, DOOR_BUFFER);
+}
+
+int door_udp(int *fds, int n, uint16_t port)
+{
+	bool six;
+	int i, err = 0;
+
+	for (i = 0; i < n; i++) {
+		err = dual(&fds[i], SOCK_DGRAM, &six);
+		if (err)
+			break;
+		err = udp_options(fds[i], six);
+		if (!err)
+			err = bind_port(fds[i], six, port);
+		if (err) {
+			close(fds[i]);
+			break;
+		}
+	}
+	if (!err)
+		return 0;
+	while (i-- > 0)
+		close(fds[i]);
+	return err;
+}
+
+int door_tcp(int *fd, uint16_t port)
+{
+	bool six;
+	int s, err;
+
+	err = dual(&s, SOCK_STREAM, &six);
+	if (err)
+		return err;
+	err = set(s, SOL_SOCKET, SO_REUSEADDR, 1);
+	if (!err)
+		err = bind_port(s, six, port);
+	if (!err && listen(s, DOOR_BACKLOG) < 0)
+		err = -errno;
+	if (err) {
+		close(s);
+		return err;
+	}
+	*fd = s;
+	return 0;
+}
+
+int door_unix(int *fd, int dir, const char *name, bool shared, gid_t gid)
+{
+	/* By the folder's descriptor: its path may be longer than an address holds. */
+	struct sockaddr_un at = {.sun_family = AF_UNIX};
+	mode_t mask;
+	int s, err = 0;
+
+	if (snprintf(at.sun_path, sizeof(at.sun_path), "/proc/self/fd/%d/%s", dir, name) >=
+	    (int)sizeof(at.sun_path))
+		return -ENAMETOOLONG;
+	s = socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0);
+	if (s < 0)
+		return -errno;
+	if (unlinkat(dir, name, 0) < 0 && errno != ENOENT) {
+		err = -errno;
+		goto fail;
+	}
+	mask = umask(0177); /* never open to others, not for a moment */
+	if (bind(s, (struct sockaddr *)&at, sizeof(at)) < 0)
+		err = -errno;
+	umask(mask);
+	if (err)
+		goto fail;
+	if (shared && (fchownat(dir, name, 0, gid, AT_SYMLINK_NOFOLLOW) < 0 ||
+		       fchmodat(dir, name, 0660, 0) < 0)) {
+		err = -errno;
+		goto fail;
+	}
+	if (listen(s, DOOR_BACKLOG) < 0) {
+		err = -errno;
+		goto fail;
+	}
+	*fd = s;
+	return 0;
+fail:
+	close(s);
+	return err;
+}
