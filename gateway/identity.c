@@ -391,6 +391,21 @@ int identity_load_files(struct identity *out, const char *cert, const char *key,
 	return err;
 }
 
+int identity_peek_file(struct cert_info *out, const char *cert, char *text, size_t max)
+{
+	const struct why w = {text, max, CURE_NAMED};
+	struct identity *i = calloc(1, sizeof(*i));
+	int err;
+
+	if (!i)
+		return refuse(&w, -ENOMEM, "%s: out of memory; try again", cert);
+	err = load_named(i, cert, &w, load_chain);
+	if (!err)
+		*out = i->info;
+	free(i);
+	return err;
+}
+
 void identity_clear(struct identity *i)
 {
 	cert_trust_free(i->trust);

@@ -26,6 +26,11 @@ int identity_load_files(struct identity *out, const char *cert, const char *key,
 			time_t wall, char *why, size_t max);
 void identity_clear(struct identity *i);
 
+/* What the certificate file of one's own PKI says, without the key and without judging it: for who
+ * may hold no secret, and for the guard, which also stands for a node whose certificate has ended.
+ */
+int identity_peek_file(struct cert_info *out, const char *cert, char *why, size_t max);
+
 /* Writes BASE.key, BASE.pem, ca.pem into dir, so that after a crash or on a full disk the old
  * identity or the new one is there, whole: the key goes to BASE.key.new, the certificate's rename is
  * the moment of change, and the key takes its place after it (loading finishes that if it must).

@@ -253,6 +253,9 @@ static const char *cure_of(const char *reason)
 		{"overlay-exhausted", "remove nodes that are gone, or make a cluster with a larger "
 				      "--overlay"},
 		{"endpoint", "give an address that the others can reach with --advertise"},
+		{"busy", "run it again in a few seconds"},
+		{"ca", "run it again in a few seconds; if it stays so, see ginneld's log there"},
+		{"disk-full", "free some space there, then run it again"},
 		{"read-only", "see ginneld's log on the manager, then run it again"},
 		{"failed", "see ginneld's log on the manager, then run it again"},
 		{"bad-request", "use a ginnel of the same version as the manager's"},

@@ -416,3 +416,34 @@ ageless() { sed -E 's/[0-9]{3,}d/Nd/g' <<<"$output"; }
 	run -0 ginnel routes
 	golden routes.txt
 }
+
+# -- completion --------------------------------------------------------------------------------
+
+# complete_line WORD...: what bash would offer for the last word.
+complete_line() {
+	COMP_WORDS=("$GINNEL" "$@")
+	COMP_CWORD=$#
+	_ginnel
+	output=${COMPREPLY[*]-}
+}
+
+@test "completion offers the commands and options that help knows" {
+	# shellcheck source=/dev/null
+	. "$top/deploy/completion/ginnel.bash"
+	complete_line sta
+	[ "$output" = status ]
+	complete_line --json pe
+	[ "$output" = peers ]
+	complete_line --run /x config ''
+	[ "$output" = check ]
+	complete_line status --j
+	[ "$output" = --json ]
+	complete_line --st
+	[ "$output" = --state ]
+	complete_line help rou
+	[ "$output" = routes ]
+	complete_line config check "$top/LICEN"
+	[ "$output" = "$top/LICENSE" ]
+	complete_line status ''
+	[ -z "$output" ]
+}

@@ -279,6 +279,20 @@ Test(identity, a_folder_in_place_of_a_file_is_refused)
 	cr_assert_eq(unlinkat(dir, "node.pem", AT_REMOVEDIR), 0);
 }
 
+Test(identity, a_certificate_is_peeked_at_without_key_and_judgement)
+{
+	struct cert_info info;
+
+	save(&demo);
+	unlinkat(dir, "node.key", 0);
+	unlinkat(dir, "ca.pem", 0);
+	cr_expect_eq(identity_peek_file(&info, path[0], why, sizeof(why)), 0, "%s", why);
+	cr_expect_str_eq(info.node, "n1");
+	put("node.pem", "x", 1);
+	REFUSED(identity_peek_file(&info, path[0], why, sizeof(why)), -EBADMSG,
+	        "node.pem: holds no PEM certificate");
+}
+
 /* -- a change of identity that is cut short ---------------------------------------------------- */
 
 static void renew(struct cluster *k)
