@@ -18,6 +18,7 @@ struct raw_as {
 	bool server, stream; /* stream: TLS over bytes */
 	const char *alpn;    /* NULL: none */
 	int group;           /* 0: the one we demand */
+	const char *cipher;  /* NULL: wolfSSL's list */
 	bool no_cid;
 	const struct cert_chain *chain; /* NULL: no certificate */
 	const struct cert_key *key;
@@ -148,6 +149,8 @@ static inline void raw_init(struct raw *r, const struct raw_as *as)
 		r->ctx = wolfSSL_CTX_new(as->server ? wolfDTLSv1_3_server_method()
 		                                    : wolfDTLSv1_3_client_method());
 	if (!r->ctx || wolfSSL_CTX_set_groups(r->ctx, &group, 1) != WOLFSSL_SUCCESS)
+		abort();
+	if (as->cipher && wolfSSL_CTX_set_cipher_list(r->ctx, as->cipher) != WOLFSSL_SUCCESS)
 		abort();
 	wolfSSL_CTX_set_verify(r->ctx, WOLFSSL_VERIFY_PEER, raw_any);
 	if (as->chain) {

@@ -1067,6 +1067,56 @@ Test(session, talks_to_any_dtls_1_3_peer_and_answers_its_key_updates)
 	ends_id_clear(&n.id);
 }
 
+/* One that has no AES in hardware asks for ChaCha20 alone, or is asked for it. */
+Test(session, takes_either_cipher_and_no_third)
+{
+	static const char *const ciphers[] = {"TLS13-CHACHA20-POLY1305-SHA256",
+	                                      "TLS13-AES128-GCM-SHA256"};
+	struct node n;
+
+	node_init(&n, "n7");
+	for (int c = 0; c < 2; c++)
+		for (int server = 0; server < 2; server++) {
+			struct raw_as as = {.server = server,
+			                    .alpn = ALPN_TUNNEL,
+			                    .cipher = ciphers[c],
+			                    .chain = &n.chain,
+			                    .key = n.id.key};
+			struct foreign *f = foreign_meet(n1, &as, "n7");
+			uint8_t d[256], out[256];
+			ssize_t len;
+
+			cr_assert_eq(session_state(f->s), SESSION_UP, "%s", session_why(f->s));
+			cr_assert_str_eq(session_cipher(f->s), ciphers[c]);
+			carries_data(f);
+			cr_assert_eq(wolfSSL_write(f->raw.ssl, "to me", 5), 5);
+			len = (ssize_t)f->raw.out.d[0].len;
+			for (int bit = 0; bit < len * 8; bit++) {
+				memcpy(d, f->raw.out.d[0].bytes, (size_t)len);
+				d[bit / 8] ^= (uint8_t)(1 << bit % 8);
+				cr_assert_eq(session_open(f->s, d, (size_t)len, out, sizeof(out),
+				                          f->now),
+				             -EBADMSG, "bit %d", bit);
+			}
+			cr_assert_eq(session_open(f->s, f->raw.out.d[0].bytes, (size_t)len, out,
+			                          sizeof(out), f->now),
+			             5);
+			foreign_free(f);
+		}
+	for (int server = 0; server < 2; server++) {
+		struct raw_as as = {.server = server,
+		                    .alpn = ALPN_TUNNEL,
+		                    .cipher = "TLS13-AES256-GCM-SHA384",
+		                    .chain = &n.chain,
+		                    .key = n.id.key};
+		struct foreign *f = foreign_meet(n1, &as, "n7");
+
+		cr_assert(!f->s || session_state(f->s) == SESSION_FAILED);
+		foreign_free(f);
+	}
+	ends_id_clear(&n.id);
+}
+
 /* Our answer to a KeyUpdate is repeated until it is acknowledged, and the session lives on. */
 Test(session, repeats_its_answer_to_a_key_update)
 {
