@@ -11,9 +11,9 @@
 #include "crypto/secret.h"
 #include "crypto/x509.h"
 
-#define SERIAL 16
-#define KEY_ID 20 /* RFC 7093 section 2, method 1: the leftmost 160 bits of SHA-256 */
-#define URI_MAX (sizeof("spiffe:///node/") + 2 * CERT_NAME_MAX)
+#define SERIAL     16
+#define KEY_ID     20 /* RFC 7093 section 2, method 1: the leftmost 160 bits of SHA-256 */
+#define URI_MAX    (sizeof("spiffe:///node/") + (size_t)2 * CERT_NAME_MAX)
 #define COMMON_MAX 64 /* RFC 5280, ub-common-name */
 
 struct ca {
@@ -25,14 +25,14 @@ struct ca {
 };
 
 /* What a certificate is made of. */
-struct template {
+struct draft {
 	struct der issuer; /* Name; at NULL: its own */
 	struct der issuer_key_id;
 	const char *organisation, *common;
 	time_t not_before, not_after;
 	const uint8_t *spki;
 	size_t spki_len;
-	int path_len; /* of a CA; -1: no CA */
+	int path_len;                 /* of a CA; -1: no CA */
 	const struct ca_grant *grant; /* of a node */
 };
 
@@ -49,7 +49,7 @@ static void key_id(uint8_t out[KEY_ID], const uint8_t *spki, size_t len)
 
 /* Opens Extension { oid, critical, OCTET STRING }; the marks are for extension_close. */
 static void extension_open(struct der_out *o, size_t marks[2], const uint8_t *oid, size_t n,
-			   bool critical)
+                           bool critical)
 {
 	marks[0] = der_open(o, DER_SEQUENCE);
 	der_put_element(o, DER_OID, oid, n);
@@ -81,7 +81,7 @@ static void basic_put(struct der_out *o, int path_len)
 /* keyUsage; as a named bit list it ends with its last one-bit. */
 static void usage_put(struct der_out *o, uint8_t usage)
 {
-	const uint8_t bits[2] = { (uint8_t)__builtin_ctz(usage), usage };
+	const uint8_t bits[2] = {(uint8_t)__builtin_ctz(usage), usage};
 	size_t marks[2];
 
 	extension_open(o, marks, x509_oid_usage, sizeof(x509_oid_usage), true);
@@ -101,7 +101,7 @@ static void purposes_put(struct der_out *o)
 	extension_close(o, marks);
 }
 
-static void key_ids_put(struct der_out *o, const struct template *t)
+static void key_ids_put(struct der_out *o, const struct draft *t)
 {
 	uint8_t id[KEY_ID];
 	size_t marks[2], seq;
@@ -136,7 +136,7 @@ static void node_put(struct der_out *o, const struct ca_grant *g)
 	extension_close(o, marks);
 }
 
-static void extensions_put(struct der_out *o, const struct template *t)
+static void extensions_put(struct der_out *o, const struct draft *t)
 {
 	size_t field = der_open(o, DER_FIELD(3));
 	size_t seq = der_open(o, DER_SEQUENCE);
@@ -155,7 +155,7 @@ static void extensions_put(struct der_out *o, const struct template *t)
 	der_close(o, field);
 }
 
-static void tbs_put(struct der_out *o, const struct template *t, const uint8_t serial[SERIAL])
+static void tbs_put(struct der_out *o, const struct draft *t, const uint8_t serial[SERIAL])
 {
 	size_t tbs = der_open(o, DER_SEQUENCE);
 	size_t part = der_open(o, DER_FIELD(0));
@@ -179,8 +179,7 @@ static void tbs_put(struct der_out *o, const struct template *t, const uint8_t s
 }
 
 /* Writes and signs. out has CERT_DER_MAX bytes. */
-static int template_sign(const struct template *t, const struct cert_key *key, uint8_t *out,
-			 size_t *len)
+static int draft_sign(const struct draft *t, const struct cert_key *key, uint8_t *out, size_t *len)
 {
 	uint8_t tbs[CERT_DER_MAX], serial[SERIAL], sig[CERT_SIG_MAX];
 	struct der_out o;
@@ -206,7 +205,7 @@ static int template_sign(const struct template *t, const struct cert_key *key, u
 int ca_new(struct ca **out, const char *cluster, time_t now)
 {
 	char common[COMMON_MAX + 1];
-	struct template t = {
+	struct draft t = {
 		.organisation = cluster,
 		.common = common,
 		.not_before = now - CA_BACKDATE,
@@ -226,7 +225,7 @@ int ca_new(struct ca **out, const char *cluster, time_t now)
 	if (err)
 		goto fail_key;
 	t.spki = cert_key_spki(c->key, &t.spki_len);
-	err = template_sign(&t, c->key, c->der[0], &c->len[0]);
+	err = draft_sign(&t, c->key, c->der[0], &c->len[0]);
 	if (err)
 		goto fail_sign;
 	c->n = 1;
@@ -282,7 +281,7 @@ static int chain_load(struct ca *c, const uint8_t *pem, size_t len)
 }
 
 int ca_load(struct ca **out, const uint8_t *key_pem, size_t key_len, const uint8_t *chain_pem,
-	    size_t chain_len)
+            size_t chain_len)
 {
 	struct ca *c;
 	int err;
@@ -342,7 +341,7 @@ static time_t chain_end(const struct ca *c)
 	return end;
 }
 
-static int issue(const struct ca *c, struct template *t, uint8_t *out, size_t *len)
+static int issue(const struct ca *c, struct draft *t, uint8_t *out, size_t *len)
 {
 	time_t end = chain_end(c);
 
@@ -354,13 +353,13 @@ static int issue(const struct ca *c, struct template *t, uint8_t *out, size_t *l
 		t->not_after = end;
 	t->issuer = c->own.subject;
 	t->issuer_key_id = c->own.skid;
-	return template_sign(t, c->key, out, len);
+	return draft_sign(t, c->key, out, len);
 }
 
 int ca_issue(struct ca *c, const struct ca_grant *g, const uint8_t *spki, size_t spki_len,
-	     uint8_t *out, size_t *len)
+             uint8_t *out, size_t *len)
 {
-	struct template t = {
+	struct draft t = {
 		.organisation = g->cluster,
 		.common = g->node,
 		.not_before = g->not_before,
@@ -377,10 +376,10 @@ int ca_issue(struct ca *c, const struct ca_grant *g, const uint8_t *spki, size_t
 }
 
 int ca_issue_intermediate(struct ca *c, const char *cluster, time_t now, const uint8_t *spki,
-			  size_t spki_len, uint8_t *out, size_t *len)
+                          size_t spki_len, uint8_t *out, size_t *len)
 {
 	char common[COMMON_MAX + 1];
-	struct template t = {
+	struct draft t = {
 		.organisation = cluster,
 		.common = common,
 		.not_before = now - CA_BACKDATE,

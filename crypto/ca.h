@@ -7,9 +7,9 @@
 #pragma once
 #include "crypto/cert.h"
 
-#define CA_BACKDATE 3600               /* notBefore lies this far back: clocks differ */
-#define CA_NODE_LIFE (7 * 86400)
-#define CA_ROOT_LIFE (10LL * 365 * 86400)
+#define CA_BACKDATE          3600 /* notBefore lies this far back: clocks differ */
+#define CA_NODE_LIFE         (7 * 86400)
+#define CA_ROOT_LIFE         (10LL * 365 * 86400)
 #define CA_INTERMEDIATE_LIFE (90LL * 86400)
 
 struct ca;
@@ -20,7 +20,7 @@ int ca_new(struct ca **out, const char *cluster, time_t now);
  * -EINVAL key and certificate do not belong together or it is no CA.
  */
 int ca_load(struct ca **out, const uint8_t *key_pem, size_t key_len, const uint8_t *chain_pem,
-	    size_t chain_len);
+            size_t chain_len);
 void ca_free(struct ca *c);
 
 const struct cert_key *ca_key(const struct ca *c);
@@ -43,8 +43,8 @@ struct ca_grant {
  * has ended, -E2BIG the labels do not fit into CERT_DER_MAX.
  */
 int ca_issue(struct ca *c, const struct ca_grant *g, const uint8_t *spki, size_t spki_len,
-	     uint8_t *out, size_t *len);
+             uint8_t *out, size_t *len);
 
 /* An intermediate, path length 0, for the key in spki. -EINVAL besides: c is an intermediate. */
 int ca_issue_intermediate(struct ca *c, const char *cluster, time_t now, const uint8_t *spki,
-			  size_t spki_len, uint8_t *out, size_t *len);
+                          size_t spki_len, uint8_t *out, size_t *len);

@@ -10,8 +10,8 @@
 #include "crypto/pem.h"
 #include "crypto/x509.h"
 
-#define SPIFFE "spiffe://"
-#define SPIFFE_NODE "/node/"
+#define SPIFFE           "spiffe://"
+#define SPIFFE_NODE      "/node/"
 #define GENERAL_NAME_URI DER_PRIMITIVE(6)
 
 struct cert_trust {
@@ -28,7 +28,7 @@ struct cert_trust {
 static const struct {
 	const char *name, *text;
 } refusals[] = {
-#define X(id, n, t) [CERT_##id] = { n, t },
+#define X(id, n, t) [CERT_##id] = {n, t},
 	CERT_REFUSALS(X)
 #undef X
 };
@@ -84,7 +84,7 @@ bool cert_name_ok(const char *name)
 int cert_labels_add(struct cert_labels *l, const char *key_value)
 {
 	const char *equals = strchr(key_value, '=');
-	struct cert_label add = { 0 };
+	struct cert_label add = {0};
 	size_t key_len, value_len;
 	unsigned at = 0;
 
@@ -211,7 +211,7 @@ static enum cert_refusal claim_read(struct cert_info *out, const struct der *val
 
 static enum cert_refusal leaf_read(struct cert_info *out, const struct x509 *c)
 {
-	struct cert_info info = { 0 };
+	struct cert_info info = {0};
 	enum cert_refusal why;
 	struct der uri;
 
@@ -352,8 +352,8 @@ static int root_find(const struct cert_trust *t, const struct x509 *c, const str
  * cross-certificate, beside what we need.
  */
 static enum cert_refusal path_find(struct x509 path[CERT_CHAIN_MAX], unsigned *depth,
-				   const struct x509 **root, const struct cert_trust *t,
-				   const struct cert_chain *chain)
+                                   const struct x509 **root, const struct cert_trust *t,
+                                   const struct cert_chain *chain)
 {
 	for (unsigned i = 0; i < chain->n; i++) {
 		int err = root_find(t, &path[i], root);
@@ -398,7 +398,7 @@ static enum cert_refusal dates_check(const struct x509 *c, time_t wall)
 }
 
 static enum cert_refusal path_check(const struct x509 path[CERT_CHAIN_MAX], unsigned depth,
-				    const struct x509 *root, time_t wall)
+                                    const struct x509 *root, time_t wall)
 {
 	enum cert_refusal why = CERT_OK;
 
@@ -423,8 +423,8 @@ static enum cert_refusal expect_check(const struct cert_info *i, const struct ce
 }
 
 enum cert_refusal cert_judge(struct cert_info *out, const struct cert_trust *t,
-			     const struct cert_chain *chain, const struct cert_expect *expect,
-			     time_t wall)
+                             const struct cert_chain *chain, const struct cert_expect *expect,
+                             time_t wall)
 {
 	struct x509 path[CERT_CHAIN_MAX];
 	const struct x509 *root = NULL;
@@ -455,9 +455,9 @@ enum cert_refusal cert_judge(struct cert_info *out, const struct cert_trust *t,
 /* -- PEM ----------------------------------------------------------------------------------------- */
 
 int cert_chain_from_pem(struct cert_chain *out, uint8_t *buf, size_t max, const uint8_t *pem,
-			size_t len)
+                        size_t len)
 {
-	struct cert_chain chain = { 0 };
+	struct cert_chain chain = {0};
 	struct pem_block b;
 	size_t used = 0, n;
 	int err;

@@ -16,47 +16,47 @@
 #include <sys/types.h>
 #include <time.h>
 
-#define CERT_DER_MAX 2048    /* one certificate or CSR */
-#define CERT_CHAIN_MAX 3     /* leaf, intermediate, root */
-#define CERT_NAME_MAX 63     /* a DNS label */
-#define CERT_LABELS_MAX 16
-#define CERT_LABEL_KEY_MAX 63
+#define CERT_DER_MAX         2048 /* one certificate or CSR */
+#define CERT_CHAIN_MAX       3    /* leaf, intermediate, root */
+#define CERT_NAME_MAX        63   /* a DNS label */
+#define CERT_LABELS_MAX      16
+#define CERT_LABEL_KEY_MAX   63
 #define CERT_LABEL_VALUE_MAX 63
-#define CERT_KEY_DER_MAX 256 /* SEC1 or PKCS#8 P-256 private key */
-#define CERT_SIG_MAX 72      /* DER ECDSA-P256 signature */
-#define CERT_SPKI_MAX 96     /* DER SubjectPublicKeyInfo of a P-256 key: 91 */
+#define CERT_KEY_DER_MAX     256 /* SEC1 or PKCS#8 P-256 private key */
+#define CERT_SIG_MAX         72  /* DER ECDSA-P256 signature */
+#define CERT_SPKI_MAX        96  /* DER SubjectPublicKeyInfo of a P-256 key: 91 */
 
 /* -- reasons to refuse --------------------------------------------------------------------- */
 
-#define CERT_REFUSALS(X)                                                                  \
-	X(OK, "ok", "accepted")                                                           \
-	X(NO_CERTIFICATE, "no-certificate", "the peer showed no certificate")             \
-	X(MALFORMED, "malformed", "the certificate cannot be parsed")                     \
-	X(OTHER_CA, "other-ca", "the chain does not end in our CA")                       \
-	X(SELF_SIGNED, "self-signed", "the certificate is signed by its own key")         \
-	X(CHAIN_LENGTH, "chain-length", "more than one intermediate")                     \
-	X(PATH_LENGTH, "path-length", "its issuer may issue no certificate of a CA")      \
-	X(ISSUER_NOT_CA, "issuer-not-ca", "it was issued by a certificate that is no CA") \
-	X(EXPIRED, "expired", "the certificate is no longer valid")                       \
-	X(NOT_YET_VALID, "not-yet-valid", "the certificate is not valid yet")             \
-	X(WEAK_KEY, "weak-key", "a key or signature is not ECDSA P-256 with SHA-256")     \
+#define CERT_REFUSALS(X)                                                                   \
+	X(OK, "ok", "accepted")                                                            \
+	X(NO_CERTIFICATE, "no-certificate", "the peer showed no certificate")              \
+	X(MALFORMED, "malformed", "the certificate cannot be parsed")                      \
+	X(OTHER_CA, "other-ca", "the chain does not end in our CA")                        \
+	X(SELF_SIGNED, "self-signed", "the certificate is signed by its own key")          \
+	X(CHAIN_LENGTH, "chain-length", "more than one intermediate")                      \
+	X(PATH_LENGTH, "path-length", "its issuer may issue no certificate of a CA")       \
+	X(ISSUER_NOT_CA, "issuer-not-ca", "it was issued by a certificate that is no CA")  \
+	X(EXPIRED, "expired", "the certificate is no longer valid")                        \
+	X(NOT_YET_VALID, "not-yet-valid", "the certificate is not valid yet")              \
+	X(WEAK_KEY, "weak-key", "a key or signature is not ECDSA P-256 with SHA-256")      \
 	X(CRITICAL, "critical-extension", "it has a critical extension that is not known") \
-	X(USAGE, "usage", "the certificate is not for both client and server")            \
-	X(NO_SAN, "no-san", "the certificate names no node")                              \
-	X(TWO_SANS, "two-sans", "the certificate has more than one name")                 \
-	X(OTHER_SAN, "other-san", "the one name is no spiffe://CLUSTER/node/NAME")        \
-	X(OTHER_CLUSTER, "other-cluster", "the certificate is of another trust domain")   \
+	X(USAGE, "usage", "the certificate is not for both client and server")             \
+	X(NO_SAN, "no-san", "the certificate names no node")                               \
+	X(TWO_SANS, "two-sans", "the certificate has more than one name")                  \
+	X(OTHER_SAN, "other-san", "the one name is no spiffe://CLUSTER/node/NAME")         \
+	X(OTHER_CLUSTER, "other-cluster", "the certificate is of another trust domain")    \
 	X(OTHER_NAME, "other-name", "another node answered than the one that was dialled") \
-	X(ROLE, "role", "the certificate has not the role that is needed here")           \
-	X(EXTENSION, "extension", "the private extension cannot be parsed")               \
-	X(UNKNOWN_NODE, "unknown-node", "the node is not in the cluster's last state")    \
+	X(ROLE, "role", "the certificate has not the role that is needed here")            \
+	X(EXTENSION, "extension", "the private extension cannot be parsed")                \
+	X(UNKNOWN_NODE, "unknown-node", "the node is not in the cluster's last state")     \
 	X(REVOKED, "revoked", "the certificate was revoked")
 
 enum cert_refusal {
 #define X(id, name, text) CERT_##id,
 	CERT_REFUSALS(X)
 #undef X
-	CERT_REFUSAL_COUNT
+		CERT_REFUSAL_COUNT
 };
 
 const char *cert_refusal_name(enum cert_refusal why); /* "expired" */
@@ -69,8 +69,8 @@ enum cert_role {
 	ROLE_MANAGER = 2,
 };
 
-const char *cert_role_name(enum cert_role role);              /* "node", "manager" */
-int cert_role_parse(enum cert_role *out, const char *name);   /* 0 or -EINVAL */
+const char *cert_role_name(enum cert_role role);            /* "node", "manager" */
+int cert_role_parse(enum cert_role *out, const char *name); /* 0 or -EINVAL */
 
 struct cert_label {
 	char key[CERT_LABEL_KEY_MAX + 1];
@@ -96,8 +96,8 @@ struct cert_info {
 	uint64_t issue;
 	struct cert_labels labels;
 	time_t not_before, not_after;
-	char serial[41];    /* lower case hex */
-	uint8_t spki[32];   /* SHA-256 of the SubjectPublicKeyInfo */
+	char serial[41];  /* lower case hex */
+	uint8_t spki[32]; /* SHA-256 of the SubjectPublicKeyInfo */
 };
 
 /* Certificates as DER, leaf first. The bytes are borrowed. Who was shown more than fit sets n to
@@ -146,8 +146,8 @@ struct cert_expect {
  * RFC 5280 section 6, cut down to root or root + one intermediate of path length 0.
  */
 enum cert_refusal cert_judge(struct cert_info *out, const struct cert_trust *t,
-			     const struct cert_chain *chain, const struct cert_expect *expect,
-			     time_t wall);
+                             const struct cert_chain *chain, const struct cert_expect *expect,
+                             time_t wall);
 
 /* -- PEM ----------------------------------------------------------------------------------- */
 
@@ -155,7 +155,7 @@ enum cert_refusal cert_judge(struct cert_info *out, const struct cert_trust *t,
  * *out points into buf. -EBADMSG malformed or none, -E2BIG too many or buf too small.
  */
 int cert_chain_from_pem(struct cert_chain *out, uint8_t *buf, size_t max, const uint8_t *pem,
-			size_t len);
+                        size_t len);
 
 /* Appends one CERTIFICATE block to the text in pem (of max bytes, *len used). -E2BIG. */
 int cert_to_pem(char *pem, size_t max, size_t *len, const uint8_t *der, size_t der_len);
@@ -180,10 +180,10 @@ const uint8_t *cert_key_der(const struct cert_key *k, size_t *len);
 const uint8_t *cert_key_spki(const struct cert_key *k, size_t *len);
 /* ECDSA over SHA-256 of msg; sig has CERT_SIG_MAX bytes. */
 int cert_key_sign(const struct cert_key *k, const void *msg, size_t n, uint8_t *sig,
-		  size_t *sig_len);
+                  size_t *sig_len);
 /* 0, -EBADMSG wrong signature, -EINVAL spki is no P-256 key. */
-int cert_verify(const uint8_t *spki, size_t spki_len, const void *msg, size_t n,
-		const uint8_t *sig, size_t sig_len);
+int cert_verify(const uint8_t *spki, size_t spki_len, const void *msg, size_t n, const uint8_t *sig,
+                size_t sig_len);
 /* 0, -EINVAL spki is no P-256 key (RFC 5480, uncompressed) or its point is not on the curve. */
 int cert_spki_check(const uint8_t *spki, size_t spki_len);
 /* SHA-256 of an SPKI of a certificate, CSR or key given as DER SPKI. */

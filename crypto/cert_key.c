@@ -4,11 +4,11 @@
  */
 #include "crypto/cert.h"
 
-#include <wolfssl/wolfcrypt/settings.h>
 #include <wolfssl/wolfcrypt/ecc.h>
 #include <wolfssl/wolfcrypt/error-crypt.h>
 #include <wolfssl/wolfcrypt/hmac.h>
 #include <wolfssl/wolfcrypt/random.h>
+#include <wolfssl/wolfcrypt/settings.h>
 #include <wolfssl/wolfcrypt/sha256.h>
 
 #include <errno.h>
@@ -19,30 +19,30 @@
 #include "crypto/secret.h"
 #include "crypto/x509.h"
 
-#define KEY_FILE_MAX 512  /* DER of a private key file: ours have 121 and 138 bytes */
+#define KEY_FILE_MAX 512 /* DER of a private key file: ours have 121 and 138 bytes */
 #define KEY_SEED_MAX 1024
-#define SIGNED_MAX (1 << 20)
-#define SCALAR 32
-#define POINT 65	/* uncompressed: 0x04, x, y */
-#define WIDE 48		/* bits enough to be reduced without a bias that matters */
-#define SEC1_SCALAR 7	/* where the scalar lies in our SEC1 form */
-#define SEC1_POINT 56	/* where the point lies in it */
-#define SEC1_LEN (SEC1_POINT + POINT)
+#define SIGNED_MAX   (1 << 20)
+#define SCALAR       32
+#define POINT        65 /* uncompressed: 0x04, x, y */
+#define WIDE         48 /* bits enough to be reduced without a bias that matters */
+#define SEC1_SCALAR  7  /* where the scalar lies in our SEC1 form */
+#define SEC1_POINT   56 /* where the point lies in it */
+#define SEC1_LEN     (SEC1_POINT + POINT)
 
 /* The group's order n, FIPS 186-4 D.1.2.3. */
-static const uint8_t order[SCALAR] = {
-	0xff, 0xff, 0xff, 0xff, 0x00, 0x00, 0x00, 0x00, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff,
-	0xbc, 0xe6, 0xfa, 0xad, 0xa7, 0x17, 0x9e, 0x84, 0xf3, 0xb9, 0xca, 0xc2, 0xfc, 0x63, 0x25, 0x51
-};
+static const uint8_t order[SCALAR] = {0xff, 0xff, 0xff, 0xff, 0x00, 0x00, 0x00, 0x00,
+                                      0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff,
+                                      0xbc, 0xe6, 0xfa, 0xad, 0xa7, 0x17, 0x9e, 0x84,
+                                      0xf3, 0xb9, 0xca, 0xc2, 0xfc, 0x63, 0x25, 0x51};
 
 /* SEC1 ECPrivateKey (RFC 5915) of this curve, up to the scalar and between scalar and point. */
-static const uint8_t sec1_head[SEC1_SCALAR] = { 0x30, 0x77, 0x02, 0x01, 0x01, 0x04, 0x20 };
+static const uint8_t sec1_head[SEC1_SCALAR] = {0x30, 0x77, 0x02, 0x01, 0x01, 0x04, 0x20};
 static const uint8_t sec1_middle[SEC1_POINT - SEC1_SCALAR - SCALAR] = {
-	0xa0, 0x0a, 0x06, 0x08, 0x2a, 0x86, 0x48, 0xce, 0x3d, 0x03, 0x01, 0x07, 0xa1, 0x44, 0x03, 0x42, 0x00
-};
+	0xa0, 0x0a, 0x06, 0x08, 0x2a, 0x86, 0x48, 0xce, 0x3d,
+	0x03, 0x01, 0x07, 0xa1, 0x44, 0x03, 0x42, 0x00};
 
-static const uint8_t oid_ec[7] = { 0x2a, 0x86, 0x48, 0xce, 0x3d, 0x02, 0x01 };
-static const uint8_t oid_p256[8] = { 0x2a, 0x86, 0x48, 0xce, 0x3d, 0x03, 0x01, 0x07 };
+static const uint8_t oid_ec[7] = {0x2a, 0x86, 0x48, 0xce, 0x3d, 0x02, 0x01};
+static const uint8_t oid_p256[8] = {0x2a, 0x86, 0x48, 0xce, 0x3d, 0x03, 0x01, 0x07};
 
 struct cert_key {
 	uint8_t der[SEC1_LEN];
@@ -60,12 +60,16 @@ static int error_from_wolf(int r)
 
 /* -- making keys ------------------------------------------------------------------------------- */
 
-/* 1 <= d < n? Tells by its time at most that a number is out of range, which no key is. */
+/* 1 <= d < n? */
 static bool scalar_ok(const uint8_t d[SCALAR])
 {
-	static const uint8_t zero[SCALAR];
+	unsigned borrow = 0, any = 0;
 
-	return !secret_equal(d, zero, SCALAR) && memcmp(d, order, SCALAR) < 0;
+	for (size_t i = SCALAR; i-- > 0;) {
+		borrow = ((unsigned)d[i] - order[i] - borrow) >> 31;
+		any |= d[i];
+	}
+	return borrow == 1 && any != 0;
 }
 
 /* The point of d into k->spki. scratch is secret memory. */
@@ -186,8 +190,8 @@ int cert_key_from_seed(struct cert_key **out, const uint8_t *seed, size_t len, c
 	m = secret_new(sizeof(*m));
 	if (!m)
 		return -ENOMEM;
-	r = wc_HKDF(WC_SHA256, seed, (word32)len, NULL, 0, (const byte *)info,
-		    (word32)strlen(info), m->wide, sizeof(m->wide));
+	r = wc_HKDF(WC_SHA256, seed, (word32)len, NULL, 0, (const byte *)info, (word32)strlen(info),
+	            m->wide, sizeof(m->wide));
 	if (r) {
 		secret_free(m, sizeof(*m));
 		return error_from_wolf(r);
@@ -208,7 +212,7 @@ void cert_key_free(struct cert_key *k)
 static int sec1_parse(struct cert_key **out, struct der in, bool named)
 {
 	struct der seq, d, field, value;
-	struct der point = { 0 };
+	struct der point = {0};
 	struct cert_key *k;
 	uint64_t version;
 	int err;
@@ -225,8 +229,8 @@ static int sec1_parse(struct cert_key **out, struct der in, bool named)
 		named = true;
 	}
 	if (der_is(&seq, DER_FIELD(1))) {
-		if (der_read(&seq, DER_FIELD(1), &field) < 0 ||
-		    der_read_bits(&field, &point) < 0 || field.n)
+		if (der_read(&seq, DER_FIELD(1), &field) < 0 || der_read_bits(&field, &point) < 0 ||
+		    field.n)
 			return -EBADMSG;
 	}
 	if (seq.n || !named || d.n != SCALAR)
@@ -340,7 +344,7 @@ void cert_spki_hash(const uint8_t *spki, size_t len, uint8_t out[32])
 /* -- signatures -------------------------------------------------------------------------------- */
 
 static int sign(ecc_key *e, WC_RNG *rng, const struct cert_key *k, const uint8_t hash[32],
-		uint8_t *sig, word32 *n)
+                uint8_t *sig, word32 *n)
 {
 	int r;
 
@@ -348,7 +352,7 @@ static int sign(ecc_key *e, WC_RNG *rng, const struct cert_key *k, const uint8_t
 	if (r)
 		return r;
 	r = wc_ecc_import_private_key_ex(k->der + SEC1_SCALAR, SCALAR, k->der + SEC1_POINT, POINT,
-					 e, ECC_SECP256R1);
+	                                 e, ECC_SECP256R1);
 	if (!r)
 		r = wc_ecc_set_rng(e, rng);
 	if (!r)
@@ -358,7 +362,7 @@ static int sign(ecc_key *e, WC_RNG *rng, const struct cert_key *k, const uint8_t
 }
 
 int cert_key_sign(const struct cert_key *k, const void *msg, size_t n, uint8_t *sig,
-		  size_t *sig_len)
+                  size_t *sig_len)
 {
 	word32 len = CERT_SIG_MAX;
 	uint8_t hash[32];
@@ -389,7 +393,7 @@ fail_rng:
 /* Ecdsa-Sig-Value (RFC 3279 section 2.2.3): two positive numbers of at most 256 bits, no more. */
 static bool signature_shape(const uint8_t *sig, size_t len)
 {
-	struct der in = { sig, len };
+	struct der in = {sig, len};
 	struct der seq, r, s;
 
 	return sig && der_read(&in, DER_SEQUENCE, &seq) == 0 && !in.n &&
@@ -424,8 +428,8 @@ int cert_spki_check(const uint8_t *spki, size_t len)
 	return 0;
 }
 
-int cert_verify(const uint8_t *spki, size_t spki_len, const void *msg, size_t n,
-		const uint8_t *sig, size_t sig_len)
+int cert_verify(const uint8_t *spki, size_t spki_len, const void *msg, size_t n, const uint8_t *sig,
+                size_t sig_len)
 {
 	uint8_t hash[32];
 	int good = 0, r;

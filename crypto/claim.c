@@ -4,8 +4,8 @@
 #include <errno.h>
 #include <string.h>
 
-const uint8_t claim_oid[20] = { 0x69, 0x82, 0x8d, 0xa0, 0xa9, 0xc6, 0xd4, 0xcb, 0xf2, 0xab,
-				0xcf, 0x8b, 0xb1, 0xda, 0xb8, 0xba, 0xad, 0xc0, 0xff, 0x36 };
+const uint8_t claim_oid[20] = {0x69, 0x82, 0x8d, 0xa0, 0xa9, 0xc6, 0xd4, 0xcb, 0xf2, 0xab,
+                               0xcf, 0x8b, 0xb1, 0xda, 0xb8, 0xba, 0xad, 0xc0, 0xff, 0x36};
 
 static bool alphanumeric(char c)
 {
@@ -61,18 +61,18 @@ static int label_parse(struct cert_labels *l, struct der in)
 
 int claim_parse(struct claim *out, const uint8_t *bytes, size_t len)
 {
-	struct der in = { bytes, len };
+	struct der in = {bytes, len};
 	struct der seq, labels, label;
-	struct claim c = { 0 };
+	struct claim c = {0};
 	uint64_t role;
 
 	if (der_read(&in, DER_SEQUENCE, &seq) < 0 || in.n || der_read_uint(&seq, &role) < 0 ||
 	    !role_ok(role) || der_read_uint(&seq, &c.incarnation) < 0 ||
-	    der_read_uint(&seq, &c.issue) < 0 || der_read(&seq, DER_SEQUENCE, &labels) < 0 ||
-	    seq.n)
+	    der_read_uint(&seq, &c.issue) < 0 || der_read(&seq, DER_SEQUENCE, &labels) < 0 || seq.n)
 		return -EBADMSG;
 	while (labels.n) {
-		if (der_read(&labels, DER_SEQUENCE, &label) < 0 || label_parse(&c.labels, label) < 0)
+		if (der_read(&labels, DER_SEQUENCE, &label) < 0 ||
+		    label_parse(&c.labels, label) < 0)
 			return -EBADMSG;
 	}
 	c.role = (enum cert_role)role;
@@ -97,7 +97,7 @@ static bool labels_ok(const struct cert_labels *l)
 }
 
 void claim_put(struct der_out *o, enum cert_role role, uint64_t incarnation, uint64_t issue,
-	       const struct cert_labels *labels)
+               const struct cert_labels *labels)
 {
 	size_t seq, list, one;
 

@@ -30,7 +30,7 @@ struct claim {
 int claim_parse(struct claim *out, const uint8_t *bytes, size_t len);
 /* -EINVAL in o->err: role or labels are not what claim_parse would take. */
 void claim_put(struct der_out *o, enum cert_role role, uint64_t incarnation, uint64_t issue,
-	       const struct cert_labels *labels);
+               const struct cert_labels *labels);
 
 /* Is this a label's key, a label's value? Letters and digits, inside also . _ - and in keys / */
 bool claim_key_ok(const char *text, size_t n);

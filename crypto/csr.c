@@ -39,7 +39,7 @@ int csr_new(const struct cert_key *k, const char *node, uint8_t *out, size_t max
 
 int csr_parse(const uint8_t *csr, size_t len, uint8_t *spki, size_t *spki_len)
 {
-	struct der in = { csr, len };
+	struct der in = {csr, len};
 	struct der seq, tbs, info, key, algorithm, sig, name, value, attributes;
 	uint64_t version;
 

@@ -147,7 +147,7 @@ static int digits_read(const uint8_t *p, unsigned n)
 
 static int days_in_month(int year, int month)
 {
-	static const uint8_t days[] = { 31, 28, 31, 30, 31, 30, 31, 31, 30, 31, 30, 31 };
+	static const uint8_t days[] = {31, 28, 31, 30, 31, 30, 31, 31, 30, 31, 30, 31};
 	bool leap = (year % 4 == 0 && year % 100 != 0) || year % 400 == 0;
 
 	return month == 2 && leap ? 29 : days[month - 1];
@@ -203,7 +203,7 @@ int der_read_time(struct der *in, int64_t *t)
 		return -EBADMSG;
 	if (p[10] != 'Z')
 		return -EBADMSG;
-	*t = days_from_date(year, month, day) * 86400 + hour * 3600 + minute * 60 + second;
+	*t = ((days_from_date(year, month, day) * 24 + hour) * 60 + minute) * 60 + second;
 	*in = rest;
 	return 0;
 }
@@ -233,7 +233,7 @@ void der_put(struct der_out *o, const void *bytes, size_t n)
 
 size_t der_open(struct der_out *o, uint8_t tag)
 {
-	const uint8_t header[2] = { tag, 0 };
+	const uint8_t header[2] = {tag, 0};
 
 	der_put(o, header, sizeof(header));
 	return o->n;

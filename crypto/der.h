@@ -12,18 +12,18 @@
 
 #define DER_LENGTH_MAX 65535
 
-#define DER_BOOLEAN 0x01
-#define DER_INTEGER 0x02
-#define DER_BIT_STRING 0x03
-#define DER_OCTET_STRING 0x04
-#define DER_OID 0x06
-#define DER_UTF8_STRING 0x0c
-#define DER_UTC_TIME 0x17
+#define DER_BOOLEAN          0x01
+#define DER_INTEGER          0x02
+#define DER_BIT_STRING       0x03
+#define DER_OCTET_STRING     0x04
+#define DER_OID              0x06
+#define DER_UTF8_STRING      0x0c
+#define DER_UTC_TIME         0x17
 #define DER_GENERALIZED_TIME 0x18
-#define DER_SEQUENCE 0x30
-#define DER_SET 0x31
-#define DER_FIELD(n) (0xa0 | (n))     /* context specific, constructed */
-#define DER_PRIMITIVE(n) (0x80 | (n)) /* context specific, primitive */
+#define DER_SEQUENCE         0x30
+#define DER_SET              0x31
+#define DER_FIELD(n)         (0xa0 | (n)) /* context specific, constructed */
+#define DER_PRIMITIVE(n)     (0x80 | (n)) /* context specific, primitive */
 
 /* -- reading --------------------------------------------------------------------------------- */
 

@@ -13,7 +13,7 @@
 #include "crypto/secret.h"
 
 #define TEMPORARY_MARK 8 /* random bytes in a temporary name */
-#define TEMPORARY_MAX (NAME_MAX + 1)
+#define TEMPORARY_MAX  (NAME_MAX + 1)
 
 /* A name in this folder and nothing else: no path, not the folder itself. */
 static bool name_ok(const char *name)
@@ -141,6 +141,18 @@ static int read_all(int fd, void *buf, size_t max, size_t *len)
 	return 0;
 }
 
+/* Ours, root's, or of whoever owns the folder: a process's folder holds that process's keys, and root
+ * looks at them before the process is started.
+ */
+static bool trusted_owner(int dir, uid_t owner)
+{
+	struct stat st;
+
+	if (owner == 0 || owner == geteuid())
+		return true;
+	return fstatat(dir, ".", &st, 0) == 0 && st.st_uid == owner;
+}
+
 static int file_read(int dir, const char *name, void *buf, size_t max, size_t *len, bool secret)
 {
 	struct stat st;
@@ -156,8 +168,8 @@ static int file_read(int dir, const char *name, void *buf, size_t max, size_t *l
 		err = -errno;
 	else if (!S_ISREG(st.st_mode))
 		err = -EINVAL;
-	else if (secret && ((st.st_mode & (S_IRWXG | S_IRWXO)) ||
-			    (st.st_uid != geteuid() && st.st_uid != 0)))
+	else if (secret &&
+		 ((st.st_mode & (S_IRWXG | S_IRWXO)) || !trusted_owner(dir, st.st_uid)))
 		err = -EPERM;
 	else if (st.st_size > 0 && (uintmax_t)st.st_size > max)
 		err = -EFBIG;

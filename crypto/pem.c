@@ -6,9 +6,9 @@
 
 #include "crypto/secret.h"
 
-#define BEGIN "-----BEGIN "
-#define END "-----END "
-#define DASHES "-----"
+#define BEGIN      "-----BEGIN "
+#define END        "-----END "
+#define DASHES     "-----"
 #define LINE_BYTES 48 /* 64 characters a line */
 
 static bool starts_with(const uint8_t *p, size_t n, const char *what)
@@ -126,8 +126,8 @@ static unsigned base64_value(unsigned c)
 static char base64_character(unsigned v)
 {
 	return (char)((between(v, 0, 25) & (v + 'A')) | (between(v, 26, 51) & (v - 26 + 'a')) |
-		      (between(v, 52, 61) & (v - 52 + '0')) | (between(v, 62, 62) & '+') |
-		      (between(v, 63, 63) & '/'));
+	              (between(v, 52, 61) & (v - 52 + '0')) | (between(v, 62, 62) & '+') |
+	              (between(v, 63, 63) & '/'));
 }
 
 /* Four characters, of which pad are '=', give three bytes less pad. */
@@ -146,7 +146,7 @@ static int group_decode(uint8_t out[3], const unsigned v[4], unsigned pad)
 static int body_decode(const struct pem_block *b, uint8_t *der, size_t max, size_t *used)
 {
 	unsigned v[4], n = 0, pad = 0;
-	uint8_t bytes[3] = { 0 };
+	uint8_t bytes[3] = {0};
 	int err = 0;
 
 	for (size_t i = 0; i < b->n && !err; i++) {
@@ -195,10 +195,8 @@ int pem_decode(const struct pem_block *b, uint8_t *der, size_t max, size_t *len)
 
 static void put(char *pem, size_t *at, const char *text)
 {
-	size_t n = strlen(text);
-
-	memcpy(pem + *at, text, n);
-	*at += n;
+	while (*text)
+		pem[(*at)++] = *text++;
 }
 
 /* Up to LINE_BYTES bytes as one line. */
@@ -215,14 +213,17 @@ static void line_encode(char *pem, size_t *at, const uint8_t *der, size_t n)
 		for (unsigned k = 0; k < 4; k++) {
 			unsigned v = (sum >> (18 - 6 * k)) & 63;
 
-			pem[(*at)++] = k <= have ? base64_character(v) : '=';
+			pem[*at] = '=';
+			if (k <= have)
+				pem[*at] = base64_character(v);
+			(*at)++;
 		}
 	}
 	pem[(*at)++] = '\n';
 }
 
 int pem_append(char *pem, size_t max, size_t *len, const char *label, const uint8_t *der,
-	       size_t der_len)
+               size_t der_len)
 {
 	size_t at = *len, need;
 

@@ -14,7 +14,7 @@
 
 struct pem_block {
 	char label[PEM_LABEL_MAX + 1]; /* "CERTIFICATE" */
-	const uint8_t *body;	       /* base64, borrowed */
+	const uint8_t *body;           /* base64, borrowed */
 	size_t n;
 };
 
@@ -28,4 +28,4 @@ int pem_decode(const struct pem_block *b, uint8_t *der, size_t max, size_t *len)
  * counted. -E2BIG, and then nothing is written.
  */
 int pem_append(char *pem, size_t max, size_t *len, const char *label, const uint8_t *der,
-	       size_t der_len);
+               size_t der_len);

@@ -17,7 +17,7 @@
 #include <sys/random.h>
 #include <unistd.h>
 
-#define SLOT 256
+#define SLOT        256
 #define CHUNK_SLOTS 64
 #define CHUNK_BYTES ((size_t)SLOT * CHUNK_SLOTS)
 

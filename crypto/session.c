@@ -39,6 +39,7 @@
 #define RESTART_AFTER_ERROR (300 * MS)
 #define MTU_UP 16384
 #define LONG_AGO (INT64_MIN / 2)
+#define NO_CID "the peer uses no connection ID of 4 bytes"
 
 /* RFC 9147 section 4: DTLSPlaintext and the unified header. */
 #define PLAIN_HEADER 13
@@ -65,6 +66,8 @@ struct session {
 	bool stateless; /* in a listener: nothing but a HelloRetryRequest may leave */
 	bool emitted;   /* something left in the present call */
 	bool broken;    /* a client's handshake came to nothing: restart_at */
+	bool heard;     /* a record of the right shape came */
+	bool without_cid; /* a protected record came that has none */
 	uint8_t cid[SESSION_CID_LEN];
 	uint8_t random[RANDOM_LEN]; /* a server's: of the hello it came from */
 	session_emit_fn *emit;
@@ -79,6 +82,7 @@ struct session {
 	unsigned progress;
 	unsigned errors;
 	int plain_alert; /* that came in the clear, -1 */
+	char last_error[WOLF_WHY_MAX]; /* why the attempt before this one came to nothing */
 };
 
 static uint16_t get_be16(const uint8_t *p)
@@ -209,6 +213,7 @@ static bool admissible(struct session *s, const uint8_t *d, size_t len)
 				return false;
 		} else {
 			n = protected_record(s->cid, d, len);
+			s->without_cid |= (d[0] & (UNIFIED_MASK | UNIFIED_CID)) == UNIFIED;
 			if (!n)
 				return false;
 		}
@@ -414,7 +419,7 @@ static enum session_state up(struct session *s)
 	if (wolfSSL_dtls_cid_get_tx_size(s->ssl, &cid) != WOLFSSL_SUCCESS ||
 	    cid != SESSION_CID_LEN) {
 		wolfSSL_shutdown(s->ssl);
-		return fail(s, "the peer uses no connection ID of 4 bytes");
+		return fail(s, NO_CID);
 	}
 	wolfSSL_FreeArrays(s->ssl);
 	wolfSSL_dtls_set_mtu(s->ssl, MTU_UP);
@@ -449,6 +454,8 @@ static enum session_state restart(struct session *s, int64_t now)
 {
 	WOLFSSL *old = s->ssl;
 
+	if (s->peer.why[0])
+		memcpy(s->last_error, s->peer.why, sizeof(s->last_error));
 	wolf_peer_reset(&s->peer);
 	s->ssl = NULL;
 	if (ssl_make(s) < 0) {
@@ -492,6 +499,7 @@ enum session_state session_feed(struct session *s, const uint8_t *d, size_t len,
 	if (s->state != SESSION_HANDSHAKE || s->broken || len > SESSION_DATAGRAM_MAX ||
 	    !admissible(s, d, len))
 		return s->state;
+	s->heard = true;
 	s->in = d;
 	s->in_len = len;
 	drive(s, now);
@@ -525,6 +533,17 @@ static void backoff(struct session *s, int64_t now)
 	s->rtx_at = now + s->rtx_wait;
 }
 
+static const char *too_late(const struct session *s)
+{
+	if (s->last_error[0])
+		return s->last_error;
+	if (s->without_cid)
+		return NO_CID;
+	if (s->client && !s->heard)
+		return "no answer";
+	return "the handshake was not done in time";
+}
+
 static enum session_state tick_handshake(struct session *s, int64_t now)
 {
 	bool stuck = s->broken ? now >= s->restart_at : now - s->progress_at >= SESSION_RESTART;
@@ -537,9 +556,7 @@ static enum session_state tick_handshake(struct session *s, int64_t now)
 		return fail(s, "");
 	}
 	if (now - s->started >= SESSION_DEADLINE)
-		return fail(s, s->progress_at == s->started || (s->client && s->progress >> 8 == 0)
-				       ? "no answer"
-				       : "the handshake was not done in time");
+		return fail(s, too_late(s));
 	if (s->client && stuck)
 		return restart(s, now);
 	if (s->broken)
@@ -558,10 +575,12 @@ static enum session_state tick_handshake(struct session *s, int64_t now)
 	return s->state;
 }
 
-/* After the handshake: only an answer to the peer's KeyUpdate can wait for its ACK. */
+/* After the handshake: our answer to the peer's KeyUpdate until it is acknowledged, or what we
+ * have still to acknowledge.
+ */
 static bool waits_for_ack(const struct session *s)
 {
-	return s->ssl->dtls13Rtx.rtxRecords || wolfSSL_dtls13_use_quick_timeout(s->ssl);
+	return s->ssl->dtls13Rtx.rtxRecords || s->ssl->dtls13Rtx.seenRecords;
 }
 
 enum session_state session_tick(struct session *s, int64_t now)
@@ -685,7 +704,9 @@ ssize_t session_open(struct session *s, const uint8_t *d, size_t len, uint8_t *o
 	}
 	clock_out(s, now);
 	s->in = NULL;
-	if (s->rtx_at == INT64_MAX && waits_for_ack(s)) {
+	if (!waits_for_ack(s)) {
+		s->rtx_at = INT64_MAX;
+	} else if (s->rtx_at == INT64_MAX) {
 		s->rtx_wait = RTX_FIRST;
 		s->rtx_at = now + RTX_FIRST;
 	}

@@ -7,11 +7,11 @@
 
 #include "crypto/secret.h"
 
-#define VERSION "GNL1."
-#define BYTES (32 + TOKEN_ID_LEN + TOKEN_SECRET_LEN)
-#define CRC 4
-#define BASE32 ((BYTES + CRC) / 5 * 8) /* a multiple of five bytes: no bits are left over */
-#define KEY_INFO "ginnel-token-1"
+#define VERSION     "GNL1."
+#define BYTES       ((size_t)32 + TOKEN_ID_LEN + TOKEN_SECRET_LEN)
+#define CRC         4
+#define BASE32      ((BYTES + CRC) / 5 * 8) /* a multiple of five bytes: no bits are left over */
+#define KEY_INFO    "ginnel-token-1"
 #define PROOF_LABEL "ginnel-join-1" /* signed with its NUL */
 
 _Static_assert((BYTES + CRC) % 5 == 0, "the base32 text has no padding");
@@ -90,7 +90,7 @@ static int base32_parse(uint8_t *out, const char *in, size_t n)
 
 int token_new(struct token *t, enum cert_role role, const uint8_t pin[32])
 {
-	struct token made = { .role = role };
+	struct token made = {.role = role};
 	int err;
 
 	if (role != ROLE_NODE && role != ROLE_MANAGER)
@@ -142,7 +142,7 @@ static bool is_space(char c)
 /* "role." off the front of the text. */
 static int role_take(enum cert_role *role, const char **text, size_t *len)
 {
-	static const enum cert_role roles[] = { ROLE_NODE, ROLE_MANAGER };
+	static const enum cert_role roles[] = {ROLE_NODE, ROLE_MANAGER};
 
 	for (size_t i = 0; i < sizeof(roles) / sizeof(roles[0]); i++) {
 		const char *name = cert_role_name(roles[i]);
@@ -162,10 +162,10 @@ static int bytes_split(struct token *t, const uint8_t bytes[BYTES + CRC])
 {
 	uint32_t crc = token_crc(t->role, bytes);
 
-	for (unsigned i = 0; i < CRC; i++) {
-		if (bytes[BYTES + i] != (uint8_t)(crc >> (24 - 8 * i)))
-			return -EBADMSG;
-	}
+	for (unsigned i = 0; i < CRC; i++)
+		crc ^= (uint32_t)bytes[BYTES + i] << (24 - 8 * i);
+	if (crc)
+		return -EBADMSG;
 	memcpy(t->pin, bytes, sizeof(t->pin));
 	memcpy(t->id, bytes + 32, TOKEN_ID_LEN);
 	memcpy(t->secret, bytes + 32 + TOKEN_ID_LEN, TOKEN_SECRET_LEN);
@@ -175,7 +175,7 @@ static int bytes_split(struct token *t, const uint8_t bytes[BYTES + CRC])
 int token_parse(struct token *t, const char *text, size_t len)
 {
 	uint8_t bytes[BYTES + CRC];
-	struct token parsed = { 0 };
+	struct token parsed = {0};
 	int err;
 
 	while (len > 0 && is_space(text[0])) {
@@ -265,7 +265,7 @@ struct statement {
 };
 
 static int statement_make(struct statement *s, const uint8_t exporter[TOKEN_EXPORTER_LEN],
-			  const uint8_t *csr, size_t csr_len)
+                          const uint8_t *csr, size_t csr_len)
 {
 	if (csr_len == 0 || csr_len > CERT_DER_MAX)
 		return -EBADMSG;
@@ -279,7 +279,7 @@ static int statement_make(struct statement *s, const uint8_t exporter[TOKEN_EXPO
 }
 
 int token_prove(const struct token *t, const uint8_t exporter[TOKEN_EXPORTER_LEN],
-		const uint8_t *csr, size_t csr_len, uint8_t *sig, size_t *sig_len)
+                const uint8_t *csr, size_t csr_len, uint8_t *sig, size_t *sig_len)
 {
 	struct statement s;
 	struct cert_key *k;
@@ -297,7 +297,7 @@ int token_prove(const struct token *t, const uint8_t exporter[TOKEN_EXPORTER_LEN
 }
 
 int token_verify(const uint8_t *spki, size_t spki_len, const uint8_t exporter[TOKEN_EXPORTER_LEN],
-		 const uint8_t *csr, size_t csr_len, const uint8_t *sig, size_t sig_len)
+                 const uint8_t *csr, size_t csr_len, const uint8_t *sig, size_t sig_len)
 {
 	struct statement s;
 

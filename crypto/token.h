@@ -13,11 +13,11 @@
 #pragma once
 #include "crypto/cert.h"
 
-#define TOKEN_ID_LEN 8
-#define TOKEN_ID_TEXT 16     /* as hex */
-#define TOKEN_SECRET_LEN 16
-#define TOKEN_TEXT_MAX 128
-#define TOKEN_EXPORTER_LEN 32
+#define TOKEN_ID_LEN         8
+#define TOKEN_ID_TEXT        16 /* as hex */
+#define TOKEN_SECRET_LEN     16
+#define TOKEN_TEXT_MAX       128
+#define TOKEN_EXPORTER_LEN   32
 #define TOKEN_EXPORTER_LABEL "EXPORTER-ginnel-join"
 
 struct token {
@@ -42,7 +42,7 @@ int token_id_parse(uint8_t id[TOKEN_ID_LEN], const char *text);
 int token_public(const struct token *t, uint8_t *spki, size_t *len);
 /* The joiner's proof; sig has CERT_SIG_MAX bytes. */
 int token_prove(const struct token *t, const uint8_t exporter[TOKEN_EXPORTER_LEN],
-		const uint8_t *csr, size_t csr_len, uint8_t *sig, size_t *sig_len);
+                const uint8_t *csr, size_t csr_len, uint8_t *sig, size_t *sig_len);
 /* 0 or -EBADMSG. */
 int token_verify(const uint8_t *spki, size_t spki_len, const uint8_t exporter[TOKEN_EXPORTER_LEN],
-		 const uint8_t *csr, size_t csr_len, const uint8_t *sig, size_t sig_len);
+                 const uint8_t *csr, size_t csr_len, const uint8_t *sig, size_t sig_len);

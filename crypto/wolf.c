@@ -24,8 +24,8 @@
 #include <wolfssl/wolfcrypt/settings.h>
 #include <wolfssl/ssl.h>
 #include <wolfssl/error-ssl.h>
+#include <wolfssl/internal.h>
 #include <wolfssl/version.h>
-#include <wolfssl/wolfcrypt/asn.h>
 
 #include "crypto/secret.h"
 
@@ -201,14 +201,21 @@ void wolf_peer_failed(struct wolf_peer *p, struct WOLFSSL *ssl, int error)
 {
 	WOLFSSL_ALERT_HISTORY history;
 
-	if (wolfSSL_get_alert_history(ssl, &history) == WOLFSSL_SUCCESS &&
-	    history.last_rx.code >= 0)
+	if (wolfSSL_get_alert_history(ssl, &history) != WOLFSSL_SUCCESS)
+		memset(&history, 0, sizeof(history));
+	else if (history.last_rx.code >= 0)
 		p->alert = history.last_rx.code;
 	if (p->why[0])
 		return;
-	if (p->refusal == CERT_OK && !p->info && refusal_of(error) != CERT_OK)
+	if (p->refusal == CERT_OK && !p->info && refusal_of(error) != CERT_OK) {
 		refuse(p, refusal_of(error));
-	else if (p->alert > 0)
+		/* A certificate that wolfSSL cannot parse ends the handshake without a word. */
+		if (history.last_tx.code < 0)
+			SendAlert(ssl, alert_fatal, bad_certificate);
+	}
+	if (p->why[0])
+		return;
+	if (p->alert > 0)
 		snprintf(p->why, sizeof(p->why), "the peer ended it: %s (alert %d)",
 			 wolf_alert_name(p->alert), p->alert);
 	else

@@ -6,21 +6,21 @@
 
 #include "crypto/claim.h"
 
-const uint8_t x509_ecdsa_sha256[12] = { 0x30, 0x0a, 0x06, 0x08, 0x2a, 0x86,
-					0x48, 0xce, 0x3d, 0x04, 0x03, 0x02 };
-const uint8_t x509_p256_head[27] = { 0x30, 0x59, 0x30, 0x13, 0x06, 0x07, 0x2a, 0x86, 0x48,
-				     0xce, 0x3d, 0x02, 0x01, 0x06, 0x08, 0x2a, 0x86, 0x48,
-				     0xce, 0x3d, 0x03, 0x01, 0x07, 0x03, 0x42, 0x00, 0x04 };
-const uint8_t x509_oid_skid[3] = { 0x55, 0x1d, 0x0e };
-const uint8_t x509_oid_usage[3] = { 0x55, 0x1d, 0x0f };
-const uint8_t x509_oid_san[3] = { 0x55, 0x1d, 0x11 };
-const uint8_t x509_oid_basic[3] = { 0x55, 0x1d, 0x13 };
-const uint8_t x509_oid_akid[3] = { 0x55, 0x1d, 0x23 };
-const uint8_t x509_oid_purposes[3] = { 0x55, 0x1d, 0x25 };
-const uint8_t x509_oid_cn[3] = { 0x55, 0x04, 0x03 };
-const uint8_t x509_oid_o[3] = { 0x55, 0x04, 0x0a };
-const uint8_t x509_oid_server[8] = { 0x2b, 0x06, 0x01, 0x05, 0x05, 0x07, 0x03, 0x01 };
-const uint8_t x509_oid_client[8] = { 0x2b, 0x06, 0x01, 0x05, 0x05, 0x07, 0x03, 0x02 };
+const uint8_t x509_ecdsa_sha256[12] = {0x30, 0x0a, 0x06, 0x08, 0x2a, 0x86,
+                                       0x48, 0xce, 0x3d, 0x04, 0x03, 0x02};
+const uint8_t x509_p256_head[27] = {0x30, 0x59, 0x30, 0x13, 0x06, 0x07, 0x2a, 0x86, 0x48,
+                                    0xce, 0x3d, 0x02, 0x01, 0x06, 0x08, 0x2a, 0x86, 0x48,
+                                    0xce, 0x3d, 0x03, 0x01, 0x07, 0x03, 0x42, 0x00, 0x04};
+const uint8_t x509_oid_skid[3] = {0x55, 0x1d, 0x0e};
+const uint8_t x509_oid_usage[3] = {0x55, 0x1d, 0x0f};
+const uint8_t x509_oid_san[3] = {0x55, 0x1d, 0x11};
+const uint8_t x509_oid_basic[3] = {0x55, 0x1d, 0x13};
+const uint8_t x509_oid_akid[3] = {0x55, 0x1d, 0x23};
+const uint8_t x509_oid_purposes[3] = {0x55, 0x1d, 0x25};
+const uint8_t x509_oid_cn[3] = {0x55, 0x04, 0x03};
+const uint8_t x509_oid_o[3] = {0x55, 0x04, 0x0a};
+const uint8_t x509_oid_server[8] = {0x2b, 0x06, 0x01, 0x05, 0x05, 0x07, 0x03, 0x01};
+const uint8_t x509_oid_client[8] = {0x2b, 0x06, 0x01, 0x05, 0x05, 0x07, 0x03, 0x02};
 
 /* -- extensions: each reader is given the contents of the OCTET STRING ------------------------- */
 
@@ -106,13 +106,13 @@ static const struct {
 	size_t n;
 	int (*read)(struct x509 *c, struct der in);
 } extension_readers[] = {
-	{ x509_oid_basic, sizeof(x509_oid_basic), basic_read },
-	{ x509_oid_usage, sizeof(x509_oid_usage), usage_read },
-	{ x509_oid_purposes, sizeof(x509_oid_purposes), purposes_read },
-	{ x509_oid_san, sizeof(x509_oid_san), san_read },
-	{ x509_oid_skid, sizeof(x509_oid_skid), skid_read },
-	{ x509_oid_akid, sizeof(x509_oid_akid), akid_read },
-	{ claim_oid, sizeof(claim_oid), claim_keep },
+	{x509_oid_basic, sizeof(x509_oid_basic), basic_read},
+	{x509_oid_usage, sizeof(x509_oid_usage), usage_read},
+	{x509_oid_purposes, sizeof(x509_oid_purposes), purposes_read},
+	{x509_oid_san, sizeof(x509_oid_san), san_read},
+	{x509_oid_skid, sizeof(x509_oid_skid), skid_read},
+	{x509_oid_akid, sizeof(x509_oid_akid), akid_read},
+	{claim_oid, sizeof(claim_oid), claim_keep},
 };
 
 #define EXTENSION_READERS (sizeof(extension_readers) / sizeof(extension_readers[0]))
@@ -204,11 +204,11 @@ static int spki_read(struct x509 *c, struct der *in)
 
 	if (der_read_whole(in, DER_SEQUENCE, &c->spki, &seq) < 0 ||
 	    der_read(&seq, DER_SEQUENCE, &algorithm) < 0 ||
-	    der_read(&algorithm, DER_OID, &oid) < 0 || !oid.n ||
-	    der_read_bits(&seq, &bits) < 0 || seq.n)
+	    der_read(&algorithm, DER_OID, &oid) < 0 || !oid.n || der_read_bits(&seq, &bits) < 0 ||
+	    seq.n)
 		return -EBADMSG;
 	c->p256 = c->spki.n == X509_P256_SPKI &&
-		  memcmp(c->spki.at, x509_p256_head, sizeof(x509_p256_head)) == 0;
+	          memcmp(c->spki.at, x509_p256_head, sizeof(x509_p256_head)) == 0;
 	return 0;
 }
 
@@ -250,7 +250,7 @@ static int tbs_read(struct x509 *c, struct der in, const struct der *algorithm)
 
 int x509_parse(struct x509 *c, const uint8_t *bytes, size_t len)
 {
-	struct der in = { bytes, len };
+	struct der in = {bytes, len};
 	struct der seq, tbs, algorithm, value;
 
 	memset(c, 0, sizeof(*c));
@@ -274,9 +274,9 @@ int x509_verify(const struct x509 *c, const struct x509 *issuer)
 	if (!c->sha256 || !issuer->p256)
 		return -ENOTSUP;
 	return cert_verify(issuer->spki.at, issuer->spki.n, c->tbs.at, c->tbs.n, c->signature.at,
-			   c->signature.n) ?
-		       -EBADMSG :
-		       0;
+	                   c->signature.n)
+	               ? -EBADMSG
+	               : 0;
 }
 
 /* -- writing ----------------------------------------------------------------------------------- */
@@ -303,7 +303,7 @@ void x509_put_name(struct der_out *o, const char *organisation, const char *comm
 }
 
 int x509_join(uint8_t *out, size_t max, size_t *len, const uint8_t *tbs, size_t tbs_len,
-	      const uint8_t *sig, size_t sig_len)
+              const uint8_t *sig, size_t sig_len)
 {
 	struct der_out o;
 	size_t seq;

@@ -10,22 +10,22 @@
 #include "crypto/der.h"
 
 #define X509_EXTENSIONS_MAX 24
-#define X509_SERIAL_MAX 20
+#define X509_SERIAL_MAX     20
 
 /* keyUsage bits, as the first byte of the BIT STRING holds them. */
 #define X509_DIGITAL_SIGNATURE 0x80
-#define X509_KEY_CERT_SIGN 0x04
-#define X509_CRL_SIGN 0x02
+#define X509_KEY_CERT_SIGN     0x04
+#define X509_CRL_SIGN          0x02
 
 struct x509 {
 	struct der tbs;       /* what is signed, header included */
 	struct der signature; /* DER Ecdsa-Sig-Value, if sha256 */
 	struct der serial;
 	struct der issuer, subject; /* Names, headers included */
-	struct der spki;	    /* header included */
+	struct der spki;            /* header included */
 	time_t not_before, not_after;
-	bool sha256; /* signed by ecdsa-with-SHA256 */
-	bool p256;   /* the key is an uncompressed point in the form of P-256 */
+	bool sha256;   /* signed by ecdsa-with-SHA256 */
+	bool p256;     /* the key is an uncompressed point in the form of P-256 */
 	bool critical; /* a critical extension that is none of those below */
 	bool ca;
 	int path_len; /* -1: no limit */
@@ -33,7 +33,7 @@ struct x509 {
 	uint8_t usage;
 	bool has_purposes; /* extendedKeyUsage */
 	bool client, server;
-	struct der san;	  /* GeneralNames without header, at NULL: absent */
+	struct der san;   /* GeneralNames without header, at NULL: absent */
 	struct der skid;  /* the identifier itself, at NULL: absent */
 	struct der claim; /* value of the private extension, at NULL: absent */
 };
@@ -54,7 +54,7 @@ int x509_verify(const struct x509 *c, const struct x509 *issuer);
 void x509_put_name(struct der_out *o, const char *organisation, const char *common);
 /* SEQUENCE { tbs, ecdsa-with-SHA256, signature }: a certificate or request. -E2BIG. */
 int x509_join(uint8_t *out, size_t max, size_t *len, const uint8_t *tbs, size_t tbs_len,
-	      const uint8_t *sig, size_t sig_len);
+              const uint8_t *sig, size_t sig_len);
 
 /* An algorithm as certificates and requests name it: ecdsa-with-SHA256 (RFC 5758). */
 extern const uint8_t x509_ecdsa_sha256[12];

@@ -26,7 +26,7 @@ BEGIN {
 	lib("^libmnl/", "^tun/[^/]*[.]c$")
 	lib("^event2/|^event[.]h$|^evhttp[.]h$|^evdns[.]h$", "^gateway/(control|manager)/|^gateway/programs/docker[.]c$")
 	lib("^nghttp2/", "^gateway/h2[.]c$")
-	lib("^urcu|^urcu[.]h$", "^gateway/engine/[^/]*[.]c$")
+	lib("^urcu|^urcu[.]h$", "^gateway/engine/([^/]*[.]c|rcu[.]h)$")
 	lib("^sqlite3", "^gateway/manager/|^gateway/privsep/ledger[.]c$")
 	lib("^nftables/", "^gateway/privsep/[^/]*[.]c$")
 	lib("^cap-ng[.]h$", "^gateway/privsep/[^/]*[.]c$")

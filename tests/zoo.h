@@ -16,64 +16,64 @@
 #include "crypto/x509.h"
 
 /* KIND, name, the answer when a node NAME of CLUSTER is expected. */
-#define ZOO(X)                                        \
-	X(NODE, "node", OK)                           \
-	X(PLAIN, "plain", OK)                         \
-	X(UNKNOWN, "unknown-extension", OK)           \
-	X(UNDER, "under-intermediate", OK)            \
-	X(MANAGER, "manager", ROLE)                   \
-	X(OTHER_CA, "other-ca", OTHER_CA)             \
-	X(SAME_CA, "same-name-ca", OTHER_CA)          \
-	X(SELF_SIGNED, "self-signed", SELF_SIGNED)    \
-	X(BY_NODE, "by-node", ISSUER_NOT_CA)          \
-	X(LONG, "long-chain", CHAIN_LENGTH)           \
-	X(EXPIRED, "expired", EXPIRED)                \
-	X(NOT_YET, "not-yet", NOT_YET_VALID)          \
-	X(NO_SAN, "no-san", NO_SAN)                   \
-	X(TWO_SANS, "two-sans", TWO_SANS)             \
-	X(DNS_BESIDE, "dns-beside", TWO_SANS)         \
-	X(DNS_ALONE, "dns-alone", OTHER_SAN)          \
-	X(UPPER, "upper-case", OTHER_SAN)             \
-	X(UPPER_SCHEME, "upper-scheme", OTHER_SAN)    \
-	X(PERCENT, "percent", OTHER_SAN)              \
-	X(PORT, "port", OTHER_SAN)                    \
-	X(USER, "user", OTHER_SAN)                    \
-	X(QUERY, "query", OTHER_SAN)                  \
-	X(DEEPER, "deeper", OTHER_SAN)                \
-	X(NUL, "nul", OTHER_SAN)                      \
-	X(WORKLOAD, "workload", OTHER_SAN)            \
+#define ZOO(X)                                           \
+	X(NODE, "node", OK)                              \
+	X(PLAIN, "plain", OK)                            \
+	X(UNKNOWN, "unknown-extension", OK)              \
+	X(UNDER, "under-intermediate", OK)               \
+	X(MANAGER, "manager", ROLE)                      \
+	X(OTHER_CA, "other-ca", OTHER_CA)                \
+	X(SAME_CA, "same-name-ca", OTHER_CA)             \
+	X(SELF_SIGNED, "self-signed", SELF_SIGNED)       \
+	X(BY_NODE, "by-node", ISSUER_NOT_CA)             \
+	X(LONG, "long-chain", CHAIN_LENGTH)              \
+	X(EXPIRED, "expired", EXPIRED)                   \
+	X(NOT_YET, "not-yet", NOT_YET_VALID)             \
+	X(NO_SAN, "no-san", NO_SAN)                      \
+	X(TWO_SANS, "two-sans", TWO_SANS)                \
+	X(DNS_BESIDE, "dns-beside", TWO_SANS)            \
+	X(DNS_ALONE, "dns-alone", OTHER_SAN)             \
+	X(UPPER, "upper-case", OTHER_SAN)                \
+	X(UPPER_SCHEME, "upper-scheme", OTHER_SAN)       \
+	X(PERCENT, "percent", OTHER_SAN)                 \
+	X(PORT, "port", OTHER_SAN)                       \
+	X(USER, "user", OTHER_SAN)                       \
+	X(QUERY, "query", OTHER_SAN)                     \
+	X(DEEPER, "deeper", OTHER_SAN)                   \
+	X(NUL, "nul", OTHER_SAN)                         \
+	X(WORKLOAD, "workload", OTHER_SAN)               \
 	X(OTHER_CLUSTER, "other-cluster", OTHER_CLUSTER) \
-	X(OTHER_NAME, "other-name", OTHER_NAME)       \
-	X(NO_EKU, "no-eku", USAGE)                    \
-	X(WRONG_EKU, "wrong-eku", USAGE)              \
-	X(CLIENT_ONLY, "client-only", USAGE)          \
-	X(SERVER_ONLY, "server-only", USAGE)          \
-	X(NO_SIGNATURE, "no-signature", USAGE)        \
-	X(IS_CA, "is-ca", USAGE)                      \
-	X(CRITICAL, "critical", CRITICAL)             \
-	X(WEAK_KEY, "weak-key", WEAK_KEY)             \
-	X(OFF_CURVE, "off-curve", WEAK_KEY)           \
-	X(WEAK_HASH, "weak-hash", WEAK_KEY)           \
-	X(BAD_CLAIM, "bad-claim", EXTENSION)          \
+	X(OTHER_NAME, "other-name", OTHER_NAME)          \
+	X(NO_EKU, "no-eku", USAGE)                       \
+	X(WRONG_EKU, "wrong-eku", USAGE)                 \
+	X(CLIENT_ONLY, "client-only", USAGE)             \
+	X(SERVER_ONLY, "server-only", USAGE)             \
+	X(NO_SIGNATURE, "no-signature", USAGE)           \
+	X(IS_CA, "is-ca", USAGE)                         \
+	X(CRITICAL, "critical", CRITICAL)                \
+	X(WEAK_KEY, "weak-key", WEAK_KEY)                \
+	X(OFF_CURVE, "off-curve", WEAK_KEY)              \
+	X(WEAK_HASH, "weak-hash", WEAK_KEY)              \
+	X(BAD_CLAIM, "bad-claim", EXTENSION)             \
 	X(TWICE, "twice", MALFORMED)
 
 enum zoo_kind {
 #define X(id, name, why) ZOO_##id,
 	ZOO(X)
 #undef X
-	ZOO_COUNT
+		ZOO_COUNT
 };
 
 static const struct {
 	const char *name;
 	enum cert_refusal why;
 } zoo_list[] = {
-#define X(id, name, why) { name, CERT_##why },
+#define X(id, name, why) {name, CERT_##why},
 	ZOO(X)
 #undef X
 };
 
-#define ZOO_HOUR 3600
+#define ZOO_HOUR      3600
 #define ZOO_ROOT_NAME "root"
 
 /* A CA, or a node that acts as one. */
@@ -105,7 +105,7 @@ struct zoo_recipe {
 	const uint8_t *spki;
 	size_t spki_len;
 	bool ca;
-	int path_len; /* -1: none */
+	int path_len;  /* -1: none */
 	uint8_t usage; /* 0: no keyUsage */
 	bool client, server, other_purpose;
 	unsigned nsans;
@@ -116,14 +116,14 @@ struct zoo_recipe {
 	bool critical, unknown, twice, sha384;
 };
 
-static inline void zoo_die(const char *what)
+__attribute__((noreturn)) static inline void zoo_die(const char *what)
 {
 	fprintf(stderr, "zoo: %s\n", what);
 	abort();
 }
 
 static inline void zoo_put(struct der_out *o, const uint8_t *oid, size_t n, bool critical,
-			   const struct der_out *value)
+                           const struct der_out *value)
 {
 	size_t seq = der_open(o, DER_SEQUENCE);
 
@@ -136,8 +136,8 @@ static inline void zoo_put(struct der_out *o, const uint8_t *oid, size_t n, bool
 
 static inline void zoo_put_extensions(struct der_out *o, const struct zoo_recipe *r)
 {
-	static const uint8_t oid_unknown[] = { 0x2a, 0x03, 0x04 }; /* 1.2.3.4 */
-	static const uint8_t oid_code_signing[] = { 0x2b, 6, 1, 5, 5, 7, 3, 3 };
+	static const uint8_t oid_unknown[] = {0x2a, 0x03, 0x04}; /* 1.2.3.4 */
+	static const uint8_t oid_code_signing[] = {0x2b, 6, 1, 5, 5, 7, 3, 3};
 	uint8_t buf[1600];
 	struct der_out v;
 	size_t seq;
@@ -155,7 +155,7 @@ static inline void zoo_put_extensions(struct der_out *o, const struct zoo_recipe
 		zoo_put(o, x509_oid_basic, sizeof(x509_oid_basic), true, &v);
 
 	if (r->usage) {
-		const uint8_t bits[2] = { (uint8_t)__builtin_ctz(r->usage), r->usage };
+		const uint8_t bits[2] = {(uint8_t)__builtin_ctz(r->usage), r->usage};
 
 		der_out_init(&v, buf, sizeof(buf));
 		der_put_element(&v, DER_BIT_STRING, bits, sizeof(bits));
@@ -196,9 +196,9 @@ static inline void zoo_put_extensions(struct der_out *o, const struct zoo_recipe
 }
 
 static inline void zoo_write(const struct zoo_recipe *r, const struct cert_key *issuer,
-			     uint8_t *out, size_t *len)
+                             uint8_t *out, size_t *len)
 {
-	static const uint8_t sha384[] = { 0x30, 0x0a, 6, 8, 0x2a, 0x86, 0x48, 0xce, 0x3d, 4, 3, 3 };
+	static const uint8_t sha384[] = {0x30, 0x0a, 6, 8, 0x2a, 0x86, 0x48, 0xce, 0x3d, 4, 3, 3};
 	const uint8_t *algorithm = r->sha384 ? sha384 : x509_ecdsa_sha256;
 	uint8_t tbs[CERT_DER_MAX], serial[8], sig[CERT_SIG_MAX];
 	size_t seq, part, list, sig_len;
@@ -244,7 +244,7 @@ static inline void zoo_write(const struct zoo_recipe *r, const struct cert_key *
 /* -- CAs ----------------------------------------------------------------------------------------- */
 
 static inline struct zoo_recipe zoo_recipe_ca(const struct zoo_ca *ca, const struct zoo_ca *issuer,
-					      int path_len, time_t now)
+                                              int path_len, time_t now)
 {
 	struct zoo_recipe r = {
 		.issuer_organisation = issuer->cluster,
@@ -263,7 +263,7 @@ static inline struct zoo_recipe zoo_recipe_ca(const struct zoo_ca *ca, const str
 }
 
 static inline void zoo_ca_new(struct zoo_ca *ca, const struct zoo_ca *issuer, const char *cluster,
-			      const char *common, int path_len, time_t now)
+                              const char *common, int path_len, time_t now)
 {
 	struct zoo_recipe r;
 
@@ -283,7 +283,7 @@ static inline void zoo_root(struct zoo_ca *ca, const char *cluster, int path_len
 }
 
 static inline void zoo_intermediate(struct zoo_ca *ca, const struct zoo_ca *issuer,
-				    const char *common, time_t now)
+                                    const char *common, time_t now)
 {
 	zoo_ca_new(ca, issuer, issuer->cluster, common, -1, now);
 }
@@ -319,7 +319,7 @@ static inline void zoo_san(struct zoo_recipe *r, uint8_t tag, const char *text, 
 
 /* The one SAN: form, in which $ stands for the cluster and # for the name. */
 static inline void zoo_uri(struct zoo_recipe *r, const char *form, const char *cluster,
-			   const char *name)
+                           const char *name)
 {
 	char text[256];
 	int n = 0;
@@ -337,8 +337,8 @@ static inline void zoo_uri(struct zoo_recipe *r, const char *form, const char *c
 }
 
 static inline struct zoo_recipe zoo_recipe_node(const struct zoo_ca *issuer,
-						const struct cert_key *key, const char *name,
-						time_t now)
+                                                const struct cert_key *key, const char *name,
+                                                time_t now)
 {
 	struct zoo_recipe r = {
 		.issuer_organisation = issuer->cluster,
@@ -362,19 +362,18 @@ static inline struct zoo_recipe zoo_recipe_node(const struct zoo_ca *issuer,
 
 /* A P-384 key, which the library was built without. */
 static const uint8_t zoo_p384[] = {
-	0x30, 0x76, 0x30, 0x10, 0x06, 0x07, 0x2a, 0x86, 0x48, 0xce, 0x3d, 0x02, 0x01, 0x06, 0x05, 0x2b,
-	0x81, 0x04, 0x00, 0x22, 0x03, 0x62, 0x00, 0x04, 0xe1, 0xd5, 0xc6, 0x2b, 0xe0, 0x9a, 0xb5, 0x13,
-	0x15, 0x01, 0x3f, 0xf7, 0x9d, 0x85, 0xd0, 0xf3, 0xbf, 0xc3, 0x73, 0xb1, 0xbc, 0x1c, 0xb7, 0x76,
-	0x82, 0xc1, 0x0c, 0x04, 0xe8, 0xd7, 0x14, 0x82, 0xa5, 0x9d, 0x13, 0x6a, 0x40, 0xfb, 0x3c, 0x3a,
-	0xec, 0xfa, 0x9b, 0x20, 0xed, 0x21, 0x9c, 0x1d, 0x96, 0x3e, 0x49, 0xa9, 0x38, 0xbf, 0xad, 0x9c,
-	0xfa, 0x38, 0x25, 0xe4, 0x76, 0xc3, 0x4d, 0x9d, 0x91, 0xed, 0xee, 0xad, 0x52, 0xb8, 0x43, 0x21,
-	0xa7, 0x68, 0x1a, 0xe6, 0xe3, 0xea, 0x5b, 0x80, 0xed, 0x03, 0xa3, 0x99, 0x0d, 0x40, 0x15, 0x37,
-	0xaf, 0xec, 0x8e, 0x71, 0x89, 0xcd, 0x21, 0x41
-};
+	0x30, 0x76, 0x30, 0x10, 0x06, 0x07, 0x2a, 0x86, 0x48, 0xce, 0x3d, 0x02, 0x01, 0x06, 0x05,
+	0x2b, 0x81, 0x04, 0x00, 0x22, 0x03, 0x62, 0x00, 0x04, 0xe1, 0xd5, 0xc6, 0x2b, 0xe0, 0x9a,
+	0xb5, 0x13, 0x15, 0x01, 0x3f, 0xf7, 0x9d, 0x85, 0xd0, 0xf3, 0xbf, 0xc3, 0x73, 0xb1, 0xbc,
+	0x1c, 0xb7, 0x76, 0x82, 0xc1, 0x0c, 0x04, 0xe8, 0xd7, 0x14, 0x82, 0xa5, 0x9d, 0x13, 0x6a,
+	0x40, 0xfb, 0x3c, 0x3a, 0xec, 0xfa, 0x9b, 0x20, 0xed, 0x21, 0x9c, 0x1d, 0x96, 0x3e, 0x49,
+	0xa9, 0x38, 0xbf, 0xad, 0x9c, 0xfa, 0x38, 0x25, 0xe4, 0x76, 0xc3, 0x4d, 0x9d, 0x91, 0xed,
+	0xee, 0xad, 0x52, 0xb8, 0x43, 0x21, 0xa7, 0x68, 0x1a, 0xe6, 0xe3, 0xea, 0x5b, 0x80, 0xed,
+	0x03, 0xa3, 0x99, 0x0d, 0x40, 0x15, 0x37, 0xaf, 0xec, 0x8e, 0x71, 0x89, 0xcd, 0x21, 0x41};
 
 /* What makes the kinds that differ in their own contents alone. odd is for a key of another form. */
 static inline void zoo_spoil(struct zoo_recipe *r, enum zoo_kind kind, const char *cluster,
-			     const char *name, time_t now, uint8_t odd[CERT_SPKI_MAX])
+                             const char *name, time_t now, uint8_t odd[CERT_SPKI_MAX])
 {
 	switch (kind) {
 	case ZOO_PLAIN:
@@ -497,9 +496,9 @@ static inline void zoo_chain_add(struct zoo_node *n, const struct zoo_ca *ca)
 
 /* A node of this kind under root, whose cluster it is of. */
 static inline void zoo_node(struct zoo_node *n, enum zoo_kind kind, const struct zoo_ca *root,
-			    const char *name, const struct cert_labels *labels, time_t now)
+                            const char *name, const struct cert_labels *labels, time_t now)
 {
-	struct zoo_ca above[2] = { 0 };
+	struct zoo_ca above[2] = {0};
 	const struct zoo_ca *issuer = root;
 	const struct cert_key *signer;
 	struct zoo_recipe r;

@@ -292,7 +292,7 @@ static int l4_parse(struct ip_view *v, const uint8_t *p, size_t left, bool whole
 /* What RFC 791 and 8200 ask of fragments, and RFC 1858: offset 1 would overwrite TCP's flags; no
  * honest sender's first fragment is that small. offset in units of 8 bytes.
  */
-static int fragment_check(unsigned offset, bool more, size_t payload)
+static int fragment_check(size_t offset, bool more, size_t payload)
 {
 	if (payload == 0 || offset == 1)
 		return -EBADMSG;

@@ -121,7 +121,7 @@ int netlink_request(struct netlink *n, struct netlink_message *m, netlink_fn *fn
  */
 int netlink_dump(struct netlink *n, struct netlink_message *m, netlink_fn *fn, void *arg)
 {
-	struct mnl_socket *next;
+	struct mnl_socket *next = NULL;
 	int err = -EINTR, again;
 
 	m->head.nlmsg_flags |= NLM_F_DUMP;

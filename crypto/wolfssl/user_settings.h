@@ -17,6 +17,7 @@
 #define SIZEOF_LONG      8
 #define SIZEOF_LONG_LONG 8
 #define HAVE_THREAD_LS
+#define HAVE_GMTIME_R /* else threads that judge certificates share gmtime's buffer */
 #define HAVE_PTHREAD     1
 #define WOLFSSL_PTHREADS 1
 #define TFM_TIMING_RESISTANT
@@ -104,7 +105,6 @@
 #define WOLFSSL_DER_TO_PEM
 #define WOLFSSL_PEM_TO_DER
 #define WOLFSSL_BASE64_ENCODE
-#define KEEP_PEER_CERT
 #define WOLFSSL_ALWAYS_VERIFY_CB /* the callback judges good chains too */
 #define HAVE_CRL
 #define HAVE_EX_DATA

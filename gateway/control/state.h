@@ -5,7 +5,6 @@
 #include "gateway/control/control.h"
 #include "gateway/control/watch.h"
 
-#define CONTROL_WORKERS 1
 #define CONTROL_MTU 1420
 
 struct uplink;

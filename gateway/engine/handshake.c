@@ -248,16 +248,28 @@ static int64_t dials_tick(struct handshake *h, int64_t now)
 
 /* -- accepting ----------------------------------------------------------------------------------- */
 
+#define ADDRESS_BYTES 19
+
+/* What a cookie is bound to. Not the struct: that has a byte of padding. */
+static void address_bytes(uint8_t out[ADDRESS_BYTES], const struct endpoint *e)
+{
+	out[0] = e->addr.family;
+	memcpy(out + 1, e->addr.b, 16);
+	out[17] = (uint8_t)(e->port >> 8);
+	out[18] = (uint8_t)e->port;
+}
+
 /* A datagram that begins a handshake, or brings its cookie back. */
 static void accept_hello(struct handshake *h, unsigned worker, const struct stranger *d,
-			 const uint8_t *random, int64_t now)
+			 int64_t now)
 {
+	uint8_t address[ADDRESS_BYTES];
 	const struct addr *source = &d->path.remote.addr;
 	bool stranger = !snapshot_knows(h->snapshot, source);
 	struct half *old, *half, reply = {.path = d->path, .worker = worker, .stranger = stranger};
 	struct session_accept a = {
-		.address = &d->path.remote,
-		.address_len = sizeof(d->path.remote),
+		.address = address,
+		.address_len = sizeof(address),
 		.emit = emit,
 		.emit_arg = &reply,
 	};
@@ -271,7 +283,7 @@ static void accept_hello(struct handshake *h, unsigned worker, const struct stra
 		h->cookie_born = now;
 	}
 	reply.socket = &h->engine->workers[worker].udp;
-	memcpy(reply.random, random, sizeof(reply.random));
+	address_bytes(address, &d->path.remote);
 	if (draw_cid(a.cid, worker) || session_listener_feed(h->listener, &a, d->data, d->len, now,
 							     &reply.session) != 1)
 		return;
@@ -319,34 +331,28 @@ static void forward_late(struct handshake *h, const struct stranger *d, const ui
 	mailbox_post(&h->engine->workers[cid[0]].adopt);
 }
 
-/* Both ends may dial each other at once, from the same ports. Records with a CID name their session;
- * hellos tell by their type whom they are for, and by their random which attempt they belong to; what
- * is left (plaintext acknowledgements, alerts) is shown to both: a session takes what is its own.
+/* Both ends may dial each other at once, from the same ports. Records with a CID name their session; a
+ * hello of another attempt is the listener's; what is left is shown to both sides' half-open sessions:
+ * each takes what is its own.
  */
 static void datagram(struct handshake *h, unsigned worker, const struct stranger *d, int64_t now)
 {
 	const uint8_t *cid = session_datagram_cid(d->data, d->len);
-	struct half *ours = half_by_remote(h, &d->path.remote, false);
-	struct half *theirs = half_by_remote(h, &d->path.remote, true);
-	struct hello hello;
+	struct half *ours, *theirs;
 
 	if (cid) {
 		ours = half_by_cid(h, cid);
-		theirs = NULL;
-		if (!ours) {
+		if (ours)
+			half_datagram(h, ours, d, now);
+		else
 			forward_late(h, d, cid);
-			return;
-		}
-	} else if (!hello_parse(&hello, d->data, d->len)) {
-		if (hello.type == HELLO_CLIENT && hello.random &&
-		    (!theirs || memcmp(theirs->random, hello.random, HELLO_RANDOM_LEN))) {
-			accept_hello(h, worker, d, hello.random, now);
-			return;
-		}
-		if (hello.type == HELLO_CLIENT)
-			ours = NULL;
-		else if (hello.type == HELLO_SERVER)
-			theirs = NULL;
+		return;
+	}
+	ours = half_by_remote(h, &d->path.remote, false);
+	theirs = half_by_remote(h, &d->path.remote, true);
+	if (session_is_new_hello(theirs ? theirs->session : NULL, d->data, d->len)) {
+		accept_hello(h, worker, d, now);
+		return;
 	}
 	if (!ours && !theirs)
 		drop(h, DROP_UNKNOWN_CID);

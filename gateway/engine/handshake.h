@@ -7,7 +7,6 @@
  */
 #pragma once
 #include <pthread.h>
-#include "crypto/hello.h"
 #include "crypto/session.h"
 #include "gateway/counters.h"
 #include "gateway/engine/ratelimit.h"
@@ -31,7 +30,6 @@ struct half {
 	struct session *session; /* NULL: the place is free */
 	const struct udp_socket *socket;
 	struct udp_path path;
-	uint8_t random[HELLO_RANDOM_LEN]; /* of the ClientHello that began it, if it came to us */
 	struct peer *peer;       /* whom we dialled, a reference; NULL: it came to us */
 	bool stranger;
 	unsigned worker;         /* whose the lane will be */

@@ -15,6 +15,7 @@
 struct waiting {
 	struct h2_request *r; /* NULL: free, or the joiner is gone */
 	uint32_t seq;         /* 0: free */
+	bool sent;            /* the ca has it */
 	int64_t deadline;
 	struct enroll_ask *ask;
 	char source[64];
@@ -220,28 +221,54 @@ static uint32_t next_seq(struct enroll *e)
 	return e->seq;
 }
 
+/* The kernel takes a handful of messages at once: the rest goes as the ca answers. 0, or -EPIPE it
+ * is gone.
+ */
+static int send_asks(struct enroll *e)
+{
+	struct waiting *w, *next;
+	int err;
+
+	for (;;) {
+		next = NULL;
+		for (unsigned i = 0; i < ENROLL_WAITING_MAX; i++) {
+			w = &e->waiting[i];
+			if (w->seq && !w->sent && (!next || w->deadline < next->deadline))
+				next = w;
+		}
+		if (!next)
+			return 0;
+		err = message_send(e->ca_fd, MESSAGE_SIGN, next->seq, &next->ask->sign,
+				   sizeof(next->ask->sign), NULL, 0);
+		if (err)
+			return err == -EAGAIN ? 0 : err;
+		next->sent = true;
+	}
+}
+
 /* Takes ask. */
 static void ask_ca(struct enroll *e, const struct enroll_source *from, struct h2_request *r,
 		   struct enroll_ask *ask, int64_t now)
 {
 	struct waiting *w = find_seq(e, 0);
-	uint32_t seq = next_seq(e);
-	int err = -EAGAIN;
 
-	memcpy(ask->sign.exporter, from->exporter, sizeof(ask->sign.exporter));
-	memcpy(ask->sign.source, from->address, sizeof(ask->sign.source));
-	if (w)
-		err = message_send(e->ca_fd, MESSAGE_SIGN, seq, &ask->sign, sizeof(ask->sign), NULL,
-				   0);
-	if (err) {
-		refuse(r, from->text, ask->sign.name, 503, err == -EAGAIN ? "busy" : "ca",
-		       err == -EAGAIN ? "too many joins at once; ask again in a few seconds"
-				      : "the ca is not there; ask again in a few seconds");
+	if (!w) {
+		refuse(r, from->text, ask->sign.name, 503, "busy",
+		       "too many joins at once; ask again in a few seconds");
 		free(ask);
 		return;
 	}
-	*w = (struct waiting){.r = r, .seq = seq, .deadline = now + ENROLL_DEADLINE, .ask = ask};
+	memcpy(ask->sign.exporter, from->exporter, sizeof(ask->sign.exporter));
+	memcpy(ask->sign.source, from->address, sizeof(ask->sign.source));
+	*w = (struct waiting){.r = r, .seq = next_seq(e), .deadline = now + ENROLL_DEADLINE,
+			      .ask = ask};
 	snprintf(w->source, sizeof(w->source), "%s", from->text);
+	if (send_asks(e) < 0) {
+		refuse(r, from->text, ask->sign.name, 503, "ca",
+		       "the ca is not there; ask again in a few seconds");
+		waiting_clear(w);
+	}
+	send_asks(e); /* who is gone shows in enroll_readable */
 }
 
 static int check_ask(const struct enroll *e, const struct enroll_ask *ask)
@@ -288,9 +315,17 @@ void enroll_request(struct enroll *e, const struct enroll_source *from, struct h
 
 void enroll_closed(struct enroll *e, struct h2_request *r)
 {
-	for (unsigned i = 0; i < ENROLL_WAITING_MAX; i++)
-		if (e->waiting[i].r == r)
-			e->waiting[i].r = NULL; /* the ca's answer still comes: the place is kept */
+	struct waiting *w;
+
+	for (unsigned i = 0; i < ENROLL_WAITING_MAX; i++) {
+		w = &e->waiting[i];
+		if (w->r != r)
+			continue;
+		if (w->sent)
+			w->r = NULL; /* the answer still comes: the place is kept */
+		else
+			waiting_clear(w); /* and no token is used up for nobody */
+	}
 }
 
 /* -- the ca's answer --------------------------------------------------------------------------- */
@@ -449,7 +484,7 @@ int enroll_readable(struct enroll *e, time_t wall, void (*wake)(void *user))
 	for (;;) {
 		err = message_receive(e->ca_fd, PROCESS_CA, PROCESS_MANAGER, &e->message);
 		if (err == -EAGAIN)
-			return 0;
+			return send_asks(e);
 		if (!err)
 			err = take_answer(e, wall, wake);
 		if (err)
@@ -474,4 +509,5 @@ void enroll_tick(struct enroll *e, int64_t now, void (*wake)(void *user))
 		}
 		waiting_clear(w);
 	}
+	send_asks(e); /* who is gone shows in enroll_readable */
 }

@@ -43,8 +43,9 @@
 #define LOGGED_A_SECOND 20   /* lines that strangers cause */
 
 struct conn {
-	TAILQ_ENTRY(conn) in;      /* of list: half_open, joiners or nodes */
-	struct conns *list;
+	TAILQ_ENTRY(conn) in;      /* of list */
+	struct conns *list;        /* that of its kind, or ending */
+	enum { HALF_OPEN, JOINER, NODE } kind;
 	struct manager *manager;
 	int fd;
 	struct event *event;
@@ -70,8 +71,8 @@ struct manager {
 	struct registry *registry;
 	struct api *api;
 	struct enroll *enroll;
-	struct conns half_open, joiners, nodes;
-	unsigned nhalf_open, njoiners, nnodes, max;
+	struct conns half_open, joiners, nodes, ending;
+	unsigned nhalf_open, njoiners, nnodes, nending, max;
 	unsigned logged, unlogged; /* strangers, in this second; since the last line */
 	struct message message;
 	int exit_code;
@@ -100,6 +101,8 @@ static unsigned *count_of(struct conn *c)
 {
 	struct manager *m = c->manager;
 
+	if (c->list == &m->ending)
+		return &m->nending;
 	if (c->list == &m->half_open)
 		return &m->nhalf_open;
 	return c->list == &m->joiners ? &m->njoiners : &m->nnodes;
@@ -142,6 +145,7 @@ static void conn_cut(struct conn *c, const char *why)
 	if (c->cut || !c->h2)
 		return;
 	c->cut = why;
+	conn_into(c, &c->manager->ending); /* it takes no place of its kind any more */
 	conn_kick(c);
 }
 
@@ -149,9 +153,9 @@ static void log_end(struct conn *c)
 {
 	const char *why = c->cut ? c->cut : h2_why(c->h2);
 
-	if (c->list == &c->manager->half_open)
+	if (c->kind == HALF_OPEN)
 		log_stranger(c->manager, "connection refused", c->source.text, why);
-	else if (c->list == &c->manager->joiners)
+	else if (c->kind == JOINER)
 		log_debug("joiner gone", "address", c->source.text, "reason", why, NULL);
 	else
 		log_info("node gone", "peer", c->name, "address", c->source.text, "reason", why,
@@ -162,6 +166,7 @@ static void log_end(struct conn *c)
 static void conn_linger(struct conn *c, int64_t now)
 {
 	log_end(c);
+	conn_into(c, &c->manager->ending);
 	h2_free(c->h2);
 	c->h2 = NULL;
 	api_client_free(c->client);
@@ -197,6 +202,7 @@ static int on_up(void *arg, struct h2 *h)
 	if (h2_joiner(h)) {
 		if (stream_exporter(h2_stream(h), c->source.exporter) < 0)
 			return -EPROTO;
+		c->kind = JOINER;
 		conn_into(c, &m->joiners);
 		if (m->njoiners > MANAGER_JOINERS_MAX)
 			conn_cut(TAILQ_FIRST(&m->joiners), "too many joiners");
@@ -205,6 +211,7 @@ static int on_up(void *arg, struct h2 *h)
 	if (!peer)
 		return -EPROTO;
 	snprintf(c->name, sizeof(c->name), "%s", peer->node);
+	c->kind = NODE;
 	conn_into(c, &m->nodes);
 	log_info("node connected", "peer", c->name, "address", c->source.text, NULL);
 	return api_client_new(&c->client, m->api, peer->node, peer->incarnation, c, time(NULL));
@@ -410,7 +417,7 @@ static bool admit_source(struct manager *m, const struct enroll_source *s)
 	}
 	if (m->nhalf_open >= MANAGER_HALF_OPEN_MAX)
 		conn_free(TAILQ_FIRST(&m->half_open));
-	if (m->nhalf_open + m->njoiners + m->nnodes >= m->max) {
+	if (m->nhalf_open + m->njoiners + m->nnodes + m->nending >= m->max) {
 		log_stranger(m, "connection refused", s->text, "too many connections");
 		return false;
 	}
@@ -505,11 +512,11 @@ static void leave(struct manager *m, int code)
 /* Says goodbye to all, so that they try another manager at once. */
 static void close_all(struct manager *m)
 {
-	struct conns *const lists[] = {&m->half_open, &m->joiners, &m->nodes};
+	struct conns *const lists[] = {&m->ending, &m->half_open, &m->joiners, &m->nodes};
 	int64_t now = clock_now();
 	struct conn *c, *next;
 
-	for (size_t i = 0; i < 3; i++) {
+	for (size_t i = 0; i < sizeof(lists) / sizeof(lists[0]); i++) {
 		for (c = TAILQ_FIRST(lists[i]); c; c = next) {
 			next = TAILQ_NEXT(c, in);
 			if (c->h2) {
@@ -578,7 +585,7 @@ static void conn_second(struct conn *c, int64_t now)
 		conn_free(c);
 		return;
 	}
-	if (c->list == &c->manager->joiners && now - c->born > MANAGER_JOINER_LIFE)
+	if (c->kind == JOINER && now - c->born > MANAGER_JOINER_LIFE)
 		conn_cut(c, "a joiner's time is over");
 	if (c->h2)
 		h2_tick(c->h2, now);
@@ -588,14 +595,14 @@ static void conn_second(struct conn *c, int64_t now)
 static void on_second(evutil_socket_t fd, short what, void *arg)
 {
 	struct manager *m = arg;
-	struct conns *const lists[] = {&m->half_open, &m->joiners, &m->nodes};
+	struct conns *const lists[] = {&m->ending, &m->half_open, &m->joiners, &m->nodes};
 	int64_t now = clock_now();
 	struct conn *c, *next;
 
 	(void)fd;
 	(void)what;
 	m->logged = 0;
-	for (size_t i = 0; i < 3; i++) {
+	for (size_t i = 0; i < sizeof(lists) / sizeof(lists[0]); i++) {
 		for (c = TAILQ_FIRST(lists[i]); c; c = next) {
 			next = TAILQ_NEXT(c, in);
 			conn_second(c, now);
@@ -789,6 +796,7 @@ int manager_run(const struct manager_params *p)
 	TAILQ_INIT(&m->half_open);
 	TAILQ_INIT(&m->joiners);
 	TAILQ_INIT(&m->nodes);
+	TAILQ_INIT(&m->ending);
 	signal(SIGPIPE, SIG_IGN);
 	err = manager_open(m);
 	if (!err)

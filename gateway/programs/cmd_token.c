@@ -8,6 +8,7 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/uio.h>
+#include <time.h>
 #include <unistd.h>
 
 #include "crypto/secret.h"
@@ -185,11 +186,16 @@ int cmd_token_create(struct cmd *c)
 
 /* -- token list, token revoke ----------------------------------------------------------------- */
 
-static const char *state_of(const json_t *t)
+/* Times in UTC of one form sort as text. */
+static const char *state_of(const json_t *t, const char *now)
 {
+	const char *expires = cmd_text(t, "expires");
+
 	if (json_is_true(json_object_get(t, "used")))
 		return "used";
-	return json_is_true(json_object_get(t, "revoked")) ? "revoked" : "unused";
+	if (json_is_true(json_object_get(t, "revoked")))
+		return "revoked";
+	return expires && strcmp(expires, now) <= 0 ? "expired" : "unused";
 }
 
 static void labels_text(const json_t *labels, char *out, size_t max)
@@ -208,7 +214,7 @@ static void labels_text(const json_t *labels, char *out, size_t max)
 	}
 }
 
-static int list_row(struct cmd_table *t, const json_t *token)
+static int list_row(struct cmd_table *t, const json_t *token, const char *now)
 {
 	static const char *const keys[] = {"id", "role", "name", "expires", "created_by"};
 	char labels[512];
@@ -217,7 +223,7 @@ static int list_row(struct cmd_table *t, const json_t *token)
 	for (size_t i = 0; i < sizeof(keys) / sizeof(keys[0]) && !err; i++)
 		err = cmd_table_cell(t, cmd_text(token, keys[i]));
 	if (!err)
-		err = cmd_table_cell(t, state_of(token));
+		err = cmd_table_cell(t, state_of(token, now));
 	if (!err)
 		err = cmd_table_cell(t, cmd_text(token, "used_by"));
 	labels_text(json_object_get(token, "labels"), labels, sizeof(labels));
@@ -228,9 +234,14 @@ static int list_print(const json_t *tokens)
 {
 	static const char *const heads[] = {"ID",    "ROLE", "NAME",   "EXPIRES", "BY",
 					    "STATE", "USED BY", "LABELS", NULL};
+	time_t wall = time(NULL);
 	struct cmd_table *t;
+	char now[32] = "";
+	struct tm tm;
 	int err;
 
+	if (gmtime_r(&wall, &tm))
+		strftime(now, sizeof(now), "%Y-%m-%dT%H:%M:%SZ", &tm);
 	if (!json_array_size(tokens)) {
 		puts("no tokens");
 		return CMD_OK;
@@ -239,7 +250,7 @@ static int list_print(const json_t *tokens)
 	if (err)
 		goto fail;
 	for (size_t i = 0; i < json_array_size(tokens) && !err; i++)
-		err = list_row(t, json_array_get(tokens, i));
+		err = list_row(t, json_array_get(tokens, i), now);
 	if (!err)
 		cmd_table_print(t, stdout);
 	cmd_table_free(t);

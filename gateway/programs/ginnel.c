@@ -27,11 +27,51 @@ static const struct cmd_option globals[] = {
 
 enum global { GLOBAL_CONFIG, GLOBAL_STATE, GLOBAL_RUN, GLOBAL_JSON, GLOBAL_HELP, GLOBAL_COUNT };
 
+static const struct cmd_option init_options[] = {
+	{"cluster", "C", false, "its name, a lower case DNS label; default ginnel"},
+	{"name", "N", false, "this node's name; default the config's, else the host's"},
+	{"advertise", "ADDR[:PORT]", false,
+         "where others reach this host; default the address towards the internet"},
+	{"overlay", "CIDR[,CIDR]", false,
+         "one of each family; default " NODE_OVERLAY_DEFAULT " and an IPv6 /48 of its own"},
+	{"pools", "CIDR,...", false,
+         "where container networks take their subnets; default " NODE_POOLS_DEFAULT},
+	{0},
+};
+
+static const struct cmd_option token_options[] = {
+	{"role", "R", false, "what joins with it; node, which is the default"},
+	{"name", "N", false, "good for a node of this name alone; default any free one"},
+	{"label", "K=V", true, "granted to the node that joins with it"},
+	{"ttl", "T", false, "how long it is good, 90s, 30m, 1h or 2d, at most 7d; default 1h"},
+	{0},
+};
+
+static const struct cmd_option join_options[] = {
+	{"token-file", "F", false, "the token, in a file that others cannot read; - for stdin"},
+	{"name", "N", false, "this node's name; default the config's, else the host's"},
+	{"advertise", "ADDR[:PORT]", false,
+         "where others reach this host; default the address towards the manager"},
+	{0},
+};
+
+static const struct cmd_option down_options[] = {
+	{"force", NULL, false, "also while workloads stand, which then are cut off"},
+	{0},
+};
+
 static const struct cmd_row rows[] = {
+	{"init", NULL, "", 0, 0, "make a new cluster on this host", init_options, cmd_init},
+	{"token", "create", "", 0, 0, "a token for one host to join with, alone on stdout",
+         token_options, cmd_token_create},
+	{"token", "list", "", 0, 0, "tokens, and which node used them", NULL, cmd_token_list},
+	{"token", "revoke", "ID", 1, 1, "let nobody join with it", NULL, cmd_token_revoke},
+	{"join", NULL, "MANAGER[:PORT]", 1, 1, "enrol this host in a cluster", join_options, cmd_join},
 	{"status", NULL, "", 0, 0,
          "how this node, its peers and its drops stand; exit 4 unless ready", NULL, cmd_status},
 	{"peers", NULL, "", 0, 0, "the other nodes, and the sessions with them", NULL, cmd_peers},
 	{"routes", NULL, "", 0, 0, "which prefix leads to which node", NULL, cmd_routes},
+	{"down", NULL, "", 0, 0, "stop ginneld and take the guards away", down_options, cmd_down},
 	{"config", "check", "F", 1, 1,
          "read a config file and the identity it names, say all faults", NULL, cmd_config_check},
 	{"version", NULL, "", 0, 0, "versions of ginnel, its cryptography and the kernel", NULL,

@@ -31,8 +31,8 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 {
 	static struct cert_trust *trust;
 	static struct zoo_ca root;
-	const struct cert_expect expect = { .cluster = "home", .role = ROLE_NODE };
-	struct cert_chain chain = { .n = 1, .at = { { data, size } } };
+	const struct cert_expect expect = {.cluster = "home", .role = ROLE_NODE};
+	struct cert_chain chain = {.n = 1, .at = {{data, size}}};
 	struct cert_info info;
 	struct claim claim;
 

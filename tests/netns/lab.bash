@@ -11,6 +11,8 @@
 : "${GINNEL_BIN:=build/bin}" "${GINNEL_TOOLS:=build/tests/tools}"
 LAB_MARKER=GINNEL-MARKER-PAYLOAD
 
+if declare -F bats_require_minimum_version >/dev/null; then bats_require_minimum_version 1.5.0; fi
+
 lab_up() { # NODES
 	local i
 	LAB=$(mktemp -d "${TMPDIR:-/tmp}/ginnel-lab.XXXXXX")
@@ -63,8 +65,8 @@ in_wire() { on wire "$@"; }
 ginnel() { # NODE ARGUMENT...
 	local node=$1
 	shift
-	on "$node" "$GINNEL_BIN/ginnel" --state "$LAB/$node/state" --run "$LAB/$node/run" \
-		${LAB_CONFIG:+--config "$LAB/$node/ginnel.yaml"} "$@"
+	[ ! -e "$LAB/$node/ginnel.yaml" ] || set -- "$@" --config "$LAB/$node/ginnel.yaml"
+	on "$node" "$GINNEL_BIN/ginnel" --state "$LAB/$node/state" --run "$LAB/$node/run" "$@"
 }
 
 until_ok() { # SECONDS COMMAND...
@@ -79,16 +81,22 @@ until_ok() { # SECONDS COMMAND...
 start() { # NODE [ARGUMENT...]: ginneld in the background
 	local node=$1
 	shift
-	on "$node" "$GINNEL_BIN/ginneld" --state "$LAB/$node/state" --run "$LAB/$node/run" \
-		--config "$LAB/$node/ginnel.yaml" "$@" >>"$LAB/$node/log" 2>&1 3>&- &
+	[ ! -e "$LAB/$node/ginnel.yaml" ] || set -- --config "$LAB/$node/ginnel.yaml" "$@"
+	# Not by `on`: the pid of a function in the background is a shell's, not the daemon's.
+	ip netns exec "$LAB_P$node" "$GINNEL_BIN/ginneld" --state "$LAB/$node/state" \
+		--run "$LAB/$node/run" "$@" >>"$LAB/$node/log" 2>&1 3>&- &
 	echo $! >"$LAB/$node/pid"
 }
 pid_of() { cat "$LAB/$1/pid"; }
-process_of() { # NODE ROLE: pid of engine, manager or ca
+process_of() { # NODE ROLE: pid of engine, manager or ca; 1 if there is none
 	local p
 	for p in $(ip netns pids "$LAB_P$1"); do
-		tr '\0' ' ' <"/proc/$p/cmdline" 2>/dev/null | grep -q -- "--role $2" && echo "$p"
+		if tr '\0' ' ' <"/proc/$p/cmdline" 2>/dev/null | grep -q -- "--role $2"; then
+			echo "$p"
+			return 0
+		fi
 	done
+	return 1
 }
 stop() { # NODE: in good order
 	local pid
@@ -122,7 +130,7 @@ static_nodes() { # COUNT [MORE-CONFIG]: n1… with one CA, each the others' peer
 	local i j
 	"$GINNEL_TOOLS/mkcert" "$LAB" ca lab
 	for i in $(seq "$1"); do
-		"$GINNEL_TOOLS/mkcert" "$LAB" node "n$i"
+		"$GINNEL_TOOLS/mkcert" "$LAB" node lab "n$i"
 		{
 			printf 'name: n%s\nadvertise: [10.9.0.%s]\n' "$i" "$i"
 			printf 'overlay: [10.77.0.0/16, "fd77::/48"]\n'
@@ -153,7 +161,7 @@ join() { # NODE ADDRESS
 # -- markers: payloads that must never be seen on the wire ------------------------------------------------
 
 capture_start() {
-	in_wire "$GINNEL_TOOLS/sniff" "$LAB_MARKER" >"$LAB/sniff.out" 2>"$LAB/sniff.err" 3>&- &
+	ip netns exec "${LAB_P}wire" "$GINNEL_TOOLS/sniff" "$LAB_MARKER" >"$LAB/sniff.out" 2>"$LAB/sniff.err" 3>&- &
 	echo $! >"$LAB/sniff.pid"
 	until_ok 5 grep -q listening "$LAB/sniff.err"
 }

@@ -64,6 +64,7 @@ both_up() {
 	both_up
 	capture_start
 	(markers_to n1 10.77.2.1 15000 2500 >"$LAB/sent") 3>&- &
+	local sender=$!
 	sleep 0.5
 	stop n1
 	sleep 0.5
@@ -77,7 +78,7 @@ both_up() {
 		kill_hard n1
 	done
 	start n1
-	wait
+	wait "$sender"
 	capture_stop
 	[ "$captured_markers" = 0 ]
 	[ "$captured_drops" = 0 ]

@@ -127,7 +127,10 @@ int main(int argc, char **argv)
 		return 0;
 	}
 	if (argc < 4 || (strcmp(argv[2], "ca") == 0 ? argc != 4 : argc < 5)) {
-		fprintf(stderr, "usage: mkcert DIR ca CLUSTER | mkcert DIR KIND CLUSTER NAME [KEY=VALUE...]\n");
+		fputs("usage: mkcert DIR ca CLUSTER\n"
+		      "       mkcert DIR KIND CLUSTER NAME [KEY=VALUE...]\n"
+		      "       mkcert kinds\n",
+		      stderr);
 		return 2;
 	}
 	if (!cert_name_ok(argv[3]) || (argc > 4 && !cert_name_ok(argv[4])))
@@ -135,8 +138,8 @@ int main(int argc, char **argv)
 	dir = open(argv[1], O_RDONLY | O_DIRECTORY | O_CLOEXEC);
 	if (dir < 0)
 		return fail("cannot open it", argv[1], -errno);
-	rc = strcmp(argv[2], "ca") == 0 ? make_ca(dir, argv[3]) :
-					  make_node(dir, argv + 2, argc - 2);
+	rc = strcmp(argv[2], "ca") == 0 ? make_ca(dir, argv[3])
+	                                : make_node(dir, argv + 2, argc - 2);
 	close(dir);
 	return rc;
 }

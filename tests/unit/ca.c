@@ -3,8 +3,8 @@
 
 #include <criterion/criterion.h>
 
-#include <wolfssl/wolfcrypt/settings.h>
 #include <wolfssl/ssl.h>
+#include <wolfssl/wolfcrypt/settings.h>
 
 #include <errno.h>
 #include <stdio.h>
@@ -28,8 +28,8 @@ static struct cert_trust *trust_of(const struct ca *of)
 
 	ca_chain(of, &chain);
 	cr_assert_eq(cert_to_pem(pem, sizeof(pem), &n, chain.at[chain.n - 1].der,
-				 chain.at[chain.n - 1].len),
-		     0);
+	                         chain.at[chain.n - 1].len),
+	             0);
 	cr_assert_eq(cert_trust_new(&t, (const uint8_t *)pem, n), 0);
 	return t;
 }
@@ -66,14 +66,14 @@ static struct ca_grant grant_of(const char *node)
 
 static struct cert_chain chain_of(const uint8_t *der, size_t len)
 {
-	return (struct cert_chain){ .n = 1, .at = { { der, len } } };
+	return (struct cert_chain){.n = 1, .at = {{der, len}}};
 }
 
 Test(ca, issues_what_the_judge_accepts)
 {
 	struct ca_grant g = grant_of("n1");
-	struct cert_labels labels = { 0 };
-	struct cert_expect expect = { .cluster = "home", .node = "n1", .role = ROLE_NODE };
+	struct cert_labels labels = {0};
+	struct cert_expect expect = {.cluster = "home", .node = "n1", .role = ROLE_NODE};
 	uint8_t der[CERT_DER_MAX], csr[512], asked[CERT_SPKI_MAX];
 	size_t len, csr_len, asked_len;
 	struct cert_info info;
@@ -134,7 +134,7 @@ Test(ca, gives_each_certificate_a_serial_of_its_own)
 Test(ca, refuses_a_grant_that_no_judge_would_take)
 {
 	const struct ca_grant good = grant_of("n1");
-	struct cert_labels labels = { .n = 1 };
+	struct cert_labels labels = {.n = 1};
 	uint8_t der[CERT_DER_MAX], odd[CERT_SPKI_MAX];
 	struct ca_grant g;
 	size_t len;
@@ -172,7 +172,7 @@ Test(ca, refuses_a_grant_that_no_judge_would_take)
 Test(ca, says_when_the_labels_do_not_fit)
 {
 	struct ca_grant g = grant_of("n1");
-	struct cert_labels labels = { 0 };
+	struct cert_labels labels = {0};
 	uint8_t der[CERT_DER_MAX];
 	struct cert_info info;
 	char text[140];
@@ -227,12 +227,12 @@ static size_t key_text(const struct cert_key *k, char *pem, size_t max)
 static int load(struct ca **out, const char *key_pem, const char *chain_pem)
 {
 	return ca_load(out, (const uint8_t *)key_pem, strlen(key_pem), (const uint8_t *)chain_pem,
-		       strlen(chain_pem));
+	               strlen(chain_pem));
 }
 
 Test(ca, an_intermediate_issues_under_the_same_root)
 {
-	struct cert_expect expect = { .cluster = "home", .node = "n2", .role = ROLE_NODE };
+	struct cert_expect expect = {.cluster = "home", .node = "n2", .role = ROLE_NODE};
 	struct ca_grant g = grant_of("n2");
 	static char key_pem[512], chain_pem[4096];
 	uint8_t der[CERT_DER_MAX];
@@ -248,8 +248,8 @@ Test(ca, an_intermediate_issues_under_the_same_root)
 	cr_assert_eq(ca_issue_intermediate(ca, "home", NOW, own_spki, own_len, der, &len), 0);
 	cr_assert_eq(cert_to_pem(chain_pem, sizeof(chain_pem), &n, der, len), 0);
 	ca_chain(ca, &chain);
-	cr_assert_eq(cert_to_pem(chain_pem, sizeof(chain_pem), &n, chain.at[0].der, chain.at[0].len),
-		     0);
+	cr_assert_eq(
+		cert_to_pem(chain_pem, sizeof(chain_pem), &n, chain.at[0].der, chain.at[0].len), 0);
 	key_text(own, key_pem, sizeof(key_pem));
 	cr_assert_eq(load(&between, key_pem, chain_pem), 0);
 	cr_expect(cert_key_matches(ca_key(between), der, len));
@@ -267,7 +267,7 @@ Test(ca, an_intermediate_issues_under_the_same_root)
 	cr_expect_eq(cert_judge(&info, trust, &chain, &expect, NOW), CERT_OK);
 
 	cr_expect_eq(ca_issue_intermediate(between, "home", NOW, own_spki, own_len, der, &len),
-		     -EINVAL, "none below an intermediate");
+	             -EINVAL, "none below an intermediate");
 	g.not_before = NOW;
 	g.not_after = NOW + CA_ROOT_LIFE;
 	cr_assert_eq(ca_issue(between, &g, spki, spki_len, der, &len), 0);
@@ -287,8 +287,8 @@ Test(ca, loads_only_what_belongs_together)
 	size_t len, n = 0;
 
 	ca_chain(ca, &chain);
-	cr_assert_eq(cert_to_pem(chain_pem, sizeof(chain_pem), &n, chain.at[0].der, chain.at[0].len),
-		     0);
+	cr_assert_eq(
+		cert_to_pem(chain_pem, sizeof(chain_pem), &n, chain.at[0].der, chain.at[0].len), 0);
 	key_text(ca_key(ca), key_pem, sizeof(key_pem));
 	key_text(key, other_pem, sizeof(other_pem));
 	cr_assert_eq(load(&again, key_pem, chain_pem), 0);
@@ -303,7 +303,8 @@ Test(ca, loads_only_what_belongs_together)
 	n = 0;
 	cr_assert_eq(cert_to_pem(leaf_pem, sizeof(leaf_pem), &n, der, len), 0);
 	cr_expect_eq(load(&again, other_pem, leaf_pem), -EINVAL, "a node is no CA");
-	cr_assert_eq(cert_to_pem(leaf_pem, sizeof(leaf_pem), &n, chain.at[0].der, chain.at[0].len), 0);
+	cr_assert_eq(cert_to_pem(leaf_pem, sizeof(leaf_pem), &n, chain.at[0].der, chain.at[0].len),
+	             0);
 	cr_expect_eq(load(&again, other_pem, leaf_pem), -EINVAL, "nor before its root");
 }
 
@@ -328,7 +329,7 @@ static void file_put(const char *name, const uint8_t *der, size_t len)
 
 Test(ca, makes_what_openssl_verifies)
 {
-	struct cert_labels labels = { 0 };
+	struct cert_labels labels = {0};
 	struct ca_grant g = grant_of("n1");
 	uint8_t der[CERT_DER_MAX];
 	struct cert_chain chain;
@@ -347,13 +348,13 @@ Test(ca, makes_what_openssl_verifies)
 	cr_assert_eq(ca_issue_intermediate(ca, "home", NOW, spki, spki_len, der, &len), 0);
 	file_put("between.pem", der, len);
 	for (int i = 0; i < 3; i++) {
-		static const char *const what[] = { "-purpose sslserver", "-purpose sslclient", "" };
-		static const char *const name[] = { "n1.pem", "n1.pem", "between.pem" };
+		static const char *const what[] = {"-purpose sslserver", "-purpose sslclient", ""};
+		static const char *const name[] = {"n1.pem", "n1.pem", "between.pem"};
 
 		snprintf(command, sizeof(command),
-			 "openssl verify -x509_strict -attime %d -CAfile %s/root.pem %s %s/%s "
-			 ">/dev/null 2>&1",
-			 NOW, folder, what[i], folder, name[i]);
+		         "openssl verify -x509_strict -attime %d -CAfile %s/root.pem %s %s/%s "
+		         ">/dev/null 2>&1",
+		         NOW, folder, what[i], folder, name[i]);
 		cr_expect_eq(system(command), 0, "%s", command);
 	}
 	snprintf(command, sizeof(command), "rm -r %s", folder);
@@ -379,13 +380,15 @@ Test(ca, makes_what_wolfssl_verifies)
 	manager = wolfSSL_CertManagerNew();
 	cr_assert(manager);
 	cr_expect_eq(wolfSSL_CertManagerLoadCABuffer(manager, chain.at[0].der,
-						     (long)chain.at[0].len, WOLFSSL_FILETYPE_ASN1),
-		     WOLFSSL_SUCCESS);
-	cr_expect_eq(wolfSSL_CertManagerVerifyBuffer(manager, der, (long)len, WOLFSSL_FILETYPE_ASN1),
-		     WOLFSSL_SUCCESS);
+	                                             (long)chain.at[0].len, WOLFSSL_FILETYPE_ASN1),
+	             WOLFSSL_SUCCESS);
+	cr_expect_eq(
+		wolfSSL_CertManagerVerifyBuffer(manager, der, (long)len, WOLFSSL_FILETYPE_ASN1),
+		WOLFSSL_SUCCESS);
 	cr_assert_eq(ca_issue_intermediate(now, "home", time(NULL), spki, spki_len, der, &len), 0);
-	cr_expect_eq(wolfSSL_CertManagerVerifyBuffer(manager, der, (long)len, WOLFSSL_FILETYPE_ASN1),
-		     WOLFSSL_SUCCESS);
+	cr_expect_eq(
+		wolfSSL_CertManagerVerifyBuffer(manager, der, (long)len, WOLFSSL_FILETYPE_ASN1),
+		WOLFSSL_SUCCESS);
 	wolfSSL_CertManagerFree(manager);
 	ca_free(now);
 }

@@ -33,7 +33,7 @@ static void end(void)
 
 TestSuite(cert, .init = begin, .fini = end);
 
-static const struct cert_expect n1 = { .cluster = "home", .node = "n1", .role = ROLE_NODE };
+static const struct cert_expect n1 = {.cluster = "home", .node = "n1", .role = ROLE_NODE};
 
 static enum cert_refusal judge_at(const struct zoo_node *n, time_t wall)
 {
@@ -44,15 +44,15 @@ static enum cert_refusal judge_at(const struct zoo_node *n, time_t wall)
 
 static enum cert_refusal judge_bytes(const uint8_t *bytes, size_t len)
 {
-	struct cert_chain chain = { .n = 1, .at = { { bytes, len } } };
+	struct cert_chain chain = {.n = 1, .at = {{bytes, len}}};
 	struct cert_info info;
 
 	return cert_judge(&info, trust, &chain, &n1, NOW);
 }
 
-#define EXPECT(got, wanted, what)                                                             \
-	cr_expect_eq((got), (wanted), "%s: %s, not %s", (what), cert_refusal_name(got),       \
-		     cert_refusal_name(wanted))
+#define EXPECT(got, wanted, what)                                                       \
+	cr_expect_eq((got), (wanted), "%s: %s, not %s", (what), cert_refusal_name(got), \
+	             cert_refusal_name(wanted))
 
 /* -- the zoo ------------------------------------------------------------------------------------- */
 
@@ -71,7 +71,7 @@ Test(cert, answers_to_each_animal_of_the_zoo_by_its_name)
 			cr_expect_str_eq(info.node, "n1");
 		else
 			cr_expect_eq((uint8_t)info.node[0], 0xa5, "%s: info was written",
-				     zoo_list[kind].name);
+			             zoo_list[kind].name);
 		zoo_node_clear(&n);
 	}
 }
@@ -93,7 +93,7 @@ Test(cert, refuses_the_same_behind_an_intermediate_and_before_the_root)
 
 Test(cert, wants_the_role_that_is_needed)
 {
-	const struct cert_expect manager = { .cluster = "home", .role = ROLE_MANAGER };
+	const struct cert_expect manager = {.cluster = "home", .role = ROLE_MANAGER};
 	struct cert_info info;
 	struct zoo_node n;
 
@@ -110,7 +110,7 @@ Test(cert, wants_the_role_that_is_needed)
 
 Test(cert, takes_any_name_if_none_was_dialled)
 {
-	const struct cert_expect anyone = { .cluster = "home", .role = ROLE_NODE };
+	const struct cert_expect anyone = {.cluster = "home", .role = ROLE_NODE};
 	struct cert_info info;
 	struct zoo_node n;
 
@@ -144,7 +144,7 @@ Test(cert, takes_the_root_at_the_end_or_not)
 
 Test(cert, refuses_an_empty_chain_and_one_that_did_not_fit)
 {
-	struct cert_chain chain = { 0 };
+	struct cert_chain chain = {0};
 	struct cert_info info;
 
 	cr_expect_eq(cert_judge(&info, trust, &chain, &n1, NOW), CERT_NO_CERTIFICATE);
@@ -338,7 +338,8 @@ Test(cert, refuses_a_length_that_is_not_minimal)
 	/* The signature's BIT STRING, which the signature does not cover: 03 47 → 03 81 47. */
 	zoo_node(&n, ZOO_NODE, &root, "n1", NULL, NOW);
 	len = n.chain.at[0].len;
-	for (at = len - 75; n.der[0][at] != DER_BIT_STRING || at + 2 + n.der[0][at + 1] != len; at++)
+	for (at = len - 75; n.der[0][at] != DER_BIT_STRING || at + 2 + n.der[0][at + 1] != len;
+	     at++)
 		cr_assert_lt(at, len - 2);
 	memcpy(der, n.der[0], at + 1);
 	der[at + 1] = 0x81;
@@ -376,7 +377,7 @@ Test(cert, knows_what_a_name_is)
 
 Test(cert, keeps_labels_sorted_and_each_key_once)
 {
-	struct cert_labels l = { 0 };
+	struct cert_labels l = {0};
 	char text[160], key[CERT_LABEL_KEY_MAX + 2];
 
 	cr_expect_eq(cert_labels_add(&l, "zone=pci"), 0);
@@ -415,7 +416,7 @@ Test(cert, names_each_refusal_and_role_once)
 	for (unsigned a = 0; a < CERT_REFUSAL_COUNT; a++) {
 		for (unsigned b = 0; b < a; b++)
 			cr_expect_str_neq(cert_refusal_name((enum cert_refusal)a),
-					  cert_refusal_name((enum cert_refusal)b));
+			                  cert_refusal_name((enum cert_refusal)b));
 		cr_expect_gt(strlen(cert_refusal_text((enum cert_refusal)a)), 0);
 	}
 	cr_expect_str_eq(cert_refusal_name(CERT_EXPIRED), "expired");
@@ -431,7 +432,7 @@ Test(cert, names_each_refusal_and_role_once)
 
 Test(cert, reads_the_claim_as_it_was_written)
 {
-	struct cert_labels labels = { 0 };
+	struct cert_labels labels = {0};
 	uint8_t buf[2048];
 	struct der_out o;
 	struct claim c;
@@ -459,34 +460,34 @@ Test(cert, refuses_a_claim_in_another_form)
 		uint8_t bytes[40];
 		size_t n;
 	} rows[] = {
-		{ "good", { 0x30, 11, 2, 1, 1, 2, 1, 7, 2, 1, 9, 0x30, 0 }, 13 },
-		{ "role 0", { 0x30, 11, 2, 1, 0, 2, 1, 7, 2, 1, 9, 0x30, 0 }, 13 },
-		{ "role 3", { 0x30, 11, 2, 1, 3, 2, 1, 7, 2, 1, 9, 0x30, 0 }, 13 },
-		{ "negative", { 0x30, 11, 2, 1, 1, 2, 1, 0x87, 2, 1, 9, 0x30, 0 }, 13 },
-		{ "long zero", { 0x30, 12, 2, 1, 1, 2, 2, 0, 7, 2, 1, 9, 0x30, 0 }, 14 },
-		{ "no labels", { 0x30, 9, 2, 1, 1, 2, 1, 7, 2, 1, 9 }, 11 },
-		{ "more behind", { 0x30, 13, 2, 1, 1, 2, 1, 7, 2, 1, 9, 0x30, 0, 5, 0 }, 15 },
-		{ "nine bytes",
-		  { 0x30, 19, 2, 1, 1, 2, 9, 1, 0, 0, 0, 0, 0, 0, 0, 0, 2, 1, 9, 0x30, 0 },
-		  21 },
-		{ "key twice",
-		  { 0x30, 27, 2, 1, 1, 2, 1, 7, 2, 1, 9, 0x30, 16, 0x30, 6, 12, 1, 'a', 12, 1, 'b',
-		    0x30, 6, 12, 1, 'a', 12, 1, 'c' },
-		  29 },
-		{ "not sorted",
-		  { 0x30, 27, 2, 1, 1, 2, 1, 7, 2, 1, 9, 0x30, 16, 0x30, 6, 12, 1, 'b', 12, 1, 'b',
-		    0x30, 6, 12, 1, 'a', 12, 1, 'c' },
-		  29 },
-		{ "NUL in a value",
-		  { 0x30, 21, 2, 1, 1, 2, 1, 7, 2, 1, 9, 0x30, 10, 0x30, 8, 12, 1, 'a', 12, 3, 'b',
-		    0, 'c' },
-		  23 },
+		{"good", {0x30, 11, 2, 1, 1, 2, 1, 7, 2, 1, 9, 0x30, 0}, 13},
+		{"role 0", {0x30, 11, 2, 1, 0, 2, 1, 7, 2, 1, 9, 0x30, 0}, 13},
+		{"role 3", {0x30, 11, 2, 1, 3, 2, 1, 7, 2, 1, 9, 0x30, 0}, 13},
+		{"negative", {0x30, 11, 2, 1, 1, 2, 1, 0x87, 2, 1, 9, 0x30, 0}, 13},
+		{"long zero", {0x30, 12, 2, 1, 1, 2, 2, 0, 7, 2, 1, 9, 0x30, 0}, 14},
+		{"no labels", {0x30, 9, 2, 1, 1, 2, 1, 7, 2, 1, 9}, 11},
+		{"more behind", {0x30, 13, 2, 1, 1, 2, 1, 7, 2, 1, 9, 0x30, 0, 5, 0}, 15},
+		{"nine bytes",
+	         {0x30, 19, 2, 1, 1, 2, 9, 1, 0, 0, 0, 0, 0, 0, 0, 0, 2, 1, 9, 0x30, 0},
+	         21},
+		{"key twice",
+	         {0x30, 27, 2,   1,  1, 2,   1,    7, 2,  1, 9,   0x30, 16, 0x30, 6,
+	          12,   1,  'a', 12, 1, 'b', 0x30, 6, 12, 1, 'a', 12,   1,  'c'},
+	         29},
+		{"not sorted",
+	         {0x30, 27, 2,   1,  1, 2,   1,    7, 2,  1, 9,   0x30, 16, 0x30, 6,
+	          12,   1,  'b', 12, 1, 'b', 0x30, 6, 12, 1, 'a', 12,   1,  'c'},
+	         29},
+		{"NUL in a value",
+	         {0x30, 21,   2, 1,  1, 2,   1,  7, 2,   1, 9,  0x30,
+	          10,   0x30, 8, 12, 1, 'a', 12, 3, 'b', 0, 'c'},
+	         23},
 	};
 	struct claim c;
 
 	for (size_t i = 0; i < sizeof(rows) / sizeof(rows[0]); i++)
 		cr_expect_eq(claim_parse(&c, rows[i].bytes, rows[i].n), i == 0 ? 0 : -EBADMSG, "%s",
-			     rows[i].what);
+		             rows[i].what);
 }
 
 /* -- certificates of another maker ----------------------------------------------------------------- */
@@ -517,7 +518,7 @@ static int trust_from(const char *name)
 
 static enum cert_refusal judge_file(const char *name, const char *node, struct cert_info *info)
 {
-	const struct cert_expect expect = { .cluster = "bench", .node = node, .role = ROLE_NODE };
+	const struct cert_expect expect = {.cluster = "bench", .node = node, .role = ROLE_NODE};
 	struct cert_chain chain;
 	size_t n = file_read(name, pem, sizeof(pem));
 
@@ -621,26 +622,26 @@ Test(cert, refuses_pem_that_is_cut_or_damaged)
 		const char *body;
 		int want;
 	} rows[] = {
-		{ "AAAA\n", 1 },
-		{ "AA AA\r\n\tAAAA\n", 1 },
-		{ "AAA=\n", 1 },
-		{ "AA==\n", 1 },
-		{ "", -EBADMSG },
-		{ "A\n", -EBADMSG },
-		{ "AA\n", -EBADMSG },
-		{ "AAA\n", -EBADMSG },
-		{ "A===\n", -EBADMSG },
-		{ "====\n", -EBADMSG },
-		{ "AAB=\n", -EBADMSG }, /* bits left over are not zero */
-		{ "AB==\n", -EBADMSG },
-		{ "AA=A\n", -EBADMSG },
-		{ "AAA=AAAA\n", -EBADMSG },
-		{ "AAA==\n", -EBADMSG },
-		{ "AA-A\n", -EBADMSG },
-		{ "AA_A\n", -EBADMSG },
-		{ "AA\x80\x41\n", -EBADMSG },
-		{ "Proc-Type: 4,ENCRYPTED\n\nAAAA\n", -EBADMSG },
-		{ "AAAA\n-----BEGIN CERTIFICATE-----\nAAAA\n", -EBADMSG },
+		{"AAAA\n", 1},
+		{"AA AA\r\n\tAAAA\n", 1},
+		{"AAA=\n", 1},
+		{"AA==\n", 1},
+		{"", -EBADMSG},
+		{"A\n", -EBADMSG},
+		{"AA\n", -EBADMSG},
+		{"AAA\n", -EBADMSG},
+		{"A===\n", -EBADMSG},
+		{"====\n", -EBADMSG},
+		{"AAB=\n", -EBADMSG}, /* bits left over are not zero */
+		{"AB==\n", -EBADMSG},
+		{"AA=A\n", -EBADMSG},
+		{"AAA=AAAA\n", -EBADMSG},
+		{"AAA==\n", -EBADMSG},
+		{"AA-A\n", -EBADMSG},
+		{"AA_A\n", -EBADMSG},
+		{"AA\x80\x41\n", -EBADMSG},
+		{"Proc-Type: 4,ENCRYPTED\n\nAAAA\n", -EBADMSG},
+		{"AAAA\n-----BEGIN CERTIFICATE-----\nAAAA\n", -EBADMSG},
 	};
 	size_t n = 0;
 
@@ -702,7 +703,7 @@ Test(cert, reads_the_key_that_it_writes)
 
 	for (size_t cut = 0; cut + 6 < n; cut++) {
 		cr_expect_eq(cert_key_from_pem(&again, (const uint8_t *)pem, cut), -EBADMSG, "%zu",
-			     cut);
+		             cut);
 	}
 }
 
@@ -748,12 +749,12 @@ Test(cert, refuses_a_key_with_each_bit_flipped)
 
 Test(cert, refuses_scalars_out_of_range)
 {
-	static const uint8_t order[32] = { 0xff, 0xff, 0xff, 0xff, 0,	 0,    0,    0,
-					   0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff,
-					   0xbc, 0xe6, 0xfa, 0xad, 0xa7, 0x17, 0x9e, 0x84,
-					   0xf3, 0xb9, 0xca, 0xc2, 0xfc, 0x63, 0x25, 0x51 };
-	static const uint8_t head[7] = { 0x30, 49, 2, 1, 1, 4, 32 };
-	static const uint8_t curve[12] = { 0xa0, 10, 6, 8, 0x2a, 0x86, 0x48, 0xce, 0x3d, 3, 1, 7 };
+	static const uint8_t order[32] = {0xff, 0xff, 0xff, 0xff, 0,    0,    0,    0,
+	                                  0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff,
+	                                  0xbc, 0xe6, 0xfa, 0xad, 0xa7, 0x17, 0x9e, 0x84,
+	                                  0xf3, 0xb9, 0xca, 0xc2, 0xfc, 0x63, 0x25, 0x51};
+	static const uint8_t head[7] = {0x30, 49, 2, 1, 1, 4, 32};
+	static const uint8_t curve[12] = {0xa0, 10, 6, 8, 0x2a, 0x86, 0x48, 0xce, 0x3d, 3, 1, 7};
 	struct cert_key *k;
 
 	memcpy(der, head, sizeof(head));
@@ -823,7 +824,8 @@ Test(cert, verifies_what_it_signed_and_nothing_else)
 	cr_expect_eq(cert_verify(spki, spki_len, "text", 4, sig, n + 1), -EBADMSG);
 	for (size_t bit = 0; bit < 8 * n; bit++) {
 		sig[bit / 8] ^= (uint8_t)(1u << (bit % 8));
-		cr_expect_eq(cert_verify(spki, spki_len, "text", 4, sig, n), -EBADMSG, "bit %zu", bit);
+		cr_expect_eq(cert_verify(spki, spki_len, "text", 4, sig, n), -EBADMSG, "bit %zu",
+		             bit);
 		sig[bit / 8] ^= (uint8_t)(1u << (bit % 8));
 	}
 	for (size_t cut = 0; cut < n; cut++)

@@ -208,7 +208,7 @@ static int64_t run(const struct plan *plan, unsigned *datagrams)
 	if (datagrams)
 		*datagrams = net->sent;
 	if (took < 0)
-		printf("client: %d %s, server: %d %s\n", session_state(net->client.s),
+		printf("client: %d %s, server: %d %s\n", (int)session_state(net->client.s),
 		       session_why(net->client.s),
 		       net->server.s ? (int)session_state(net->server.s) : -1,
 		       net->server.s ? session_why(net->server.s) : "none");

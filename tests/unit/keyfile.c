@@ -105,7 +105,7 @@ Test(keyfile, makes_a_file_that_was_open_to_all_private)
 
 Test(keyfile, refuses_a_secret_that_others_could_know_or_change)
 {
-	static const mode_t open_modes[] = { 0640, 0620, 0604, 0602, 0666, 0660, 0610 };
+	static const mode_t open_modes[] = {0640, 0620, 0604, 0602, 0666, 0660, 0610};
 	char buf[8];
 	size_t n = 77;
 
@@ -113,7 +113,7 @@ Test(keyfile, refuses_a_secret_that_others_could_know_or_change)
 		put("k", "x", open_modes[i]);
 		memset(buf, 0, sizeof(buf));
 		cr_expect_eq(keyfile_read_secret(dir, "k", buf, sizeof(buf), &n), -EPERM, "%o",
-			     (unsigned)open_modes[i]);
+		             (unsigned)open_modes[i]);
 		cr_expect_eq(buf[0], 0);
 	}
 	cr_expect_eq(n, 77);
@@ -147,7 +147,7 @@ Test(keyfile, refuses_what_is_no_regular_file)
 
 Test(keyfile, refuses_names_that_lead_elsewhere)
 {
-	static const char *const names[] = { "", ".", "..", "../k", "/k", "folder/k" };
+	static const char *const names[] = {"", ".", "..", "../k", "/k", "folder/k"};
 	char buf[8];
 	size_t n;
 

@@ -115,9 +115,10 @@ static mode_t mode_of(const char *name)
 
 Test(registry, keeps_what_it_was_given)
 {
-	struct registry_node n = node("n1"), got;
+	static struct registry_node n, got;
 	struct registry *r;
 
+	n = node("n1");
 	create("10.77.0.0/16", "fd77::/48");
 	r = reopen();
 	cert_labels_add(&n.labels, "zone=pci");
@@ -224,7 +225,7 @@ Test(registry, refuses_an_overlay_without_room)
 
 Test(registry, gives_the_lowest_free_prefix_and_says_when_there_is_none)
 {
-	struct registry_node n;
+	static struct registry_node n;
 	struct registry *r;
 	char name[16];
 
@@ -285,7 +286,7 @@ Test(registry, refuses_endpoints_that_lead_elsewhere)
 		"[ff02::1]:4747",    "[::ffff:127.0.0.1]:4747", "[fe80::1]:4747", "169.254.1.1:1",
 		"[fd77::5]:4747",
 	};
-	struct config_endpoint e[CONFIG_ADVERTISE_MAX + 1];
+	static struct config_endpoint e[CONFIG_ADVERTISE_MAX + 1];
 	struct registry *r;
 
 	create("10.77.0.0/16", "fd77::/48");
@@ -314,7 +315,7 @@ static void count(void *arg)
 Test(registry, announces_only_what_is_new)
 {
 	struct config_endpoint e = endpoint("10.9.0.7:4748");
-	struct registry_node got;
+	static struct registry_node got;
 	struct registry *r;
 	int changes = 0;
 
@@ -394,7 +395,8 @@ Test(registry, keeps_changes_as_the_lines_of_a_watch)
 Test(registry, gives_the_state_whole_and_in_pieces)
 {
 	static char buf[REGISTRY_NODE_TEXT_MAX];
-	char last[CERT_NAME_MAX + 1] = "", name[16], wrapped[REGISTRY_NODE_TEXT_MAX + 3];
+	char last[CERT_NAME_MAX + 1] = "", name[16];
+	static char wrapped[REGISTRY_NODE_TEXT_MAX + 3];
 	const char *cluster, *overlay, *first, *prefix, *seen;
 	unsigned total = 0, rounds = 0;
 	struct registry *r;
@@ -440,7 +442,7 @@ Test(registry, gives_the_state_whole_and_in_pieces)
 
 Test(registry, keeps_when_nodes_were_seen_once_it_is_told_to)
 {
-	struct registry_node got;
+	static struct registry_node got;
 	struct registry *r;
 
 	create("10.77.0.0/16", NULL);
@@ -466,12 +468,13 @@ static int collect(void *arg, const struct registry_node *n)
 
 Test(registry, finds_nodes_by_role)
 {
-	struct registry_node n = node("m1");
+	static struct registry_node n;
 	struct registry *r;
 	char names[64] = "";
 
 	create("10.77.0.0/16", NULL);
 	r = reopen();
+	n = node("m1");
 	n.role = ROLE_MANAGER;
 	cr_assert_eq(registry_node_put(r, &n), 0);
 	cr_assert_eq(put(r, "n2"), 0);
@@ -729,7 +732,7 @@ Test(registry, forgets_changes_beyond_the_ring)
 
 static void survive(int *what)
 {
-	struct registry_node got;
+	static struct registry_node got;
 	struct registry *r;
 
 	bad_disk();
@@ -765,7 +768,7 @@ Test(registry, goes_on_in_a_new_file_after_a_failed_write)
 Test(registry, is_read_only_when_nothing_can_be_written)
 {
 	struct config_endpoint e = endpoint("10.9.0.9:4747");
-	struct registry_node got;
+	static struct registry_node got;
 	struct registry *r;
 	json_t *state;
 

@@ -13,7 +13,7 @@
 /* The token of the golden file: its bytes count up from 0. */
 static struct token counted(enum cert_role role)
 {
-	struct token t = { .role = role };
+	struct token t = {.role = role};
 
 	for (unsigned i = 0; i < sizeof(t.pin); i++)
 		t.pin[i] = (uint8_t)i;
@@ -70,7 +70,7 @@ Test(token, is_what_the_golden_file_says)
 
 Test(token, reads_what_it_writes)
 {
-	static const uint8_t pin[32] = { 1, 2, 3 };
+	static const uint8_t pin[32] = {1, 2, 3};
 
 	for (int role = ROLE_NODE; role <= ROLE_MANAGER; role++) {
 		struct token t, again;
@@ -120,7 +120,8 @@ Test(token, refuses_each_character_changed_and_each_length_cut)
 	for (size_t cut = 0; cut < n; cut++) {
 		struct token got;
 
-		cr_expect_eq(token_parse(&got, text, cut), cut < 5 ? -EINVAL : -EBADMSG, "%zu", cut);
+		cr_expect_eq(token_parse(&got, text, cut), cut < 5 ? -EINVAL : -EBADMSG, "%zu",
+		             cut);
 	}
 	strcpy(text + n, "a");
 	cr_expect_eq(parse(text), -EBADMSG, "one character more");
@@ -172,7 +173,7 @@ Test(token, writes_nothing_past_its_end)
 
 Test(token, has_an_id_of_sixteen_digits)
 {
-	static const uint8_t id[TOKEN_ID_LEN] = { 0, 1, 0xab, 0xff };
+	static const uint8_t id[TOKEN_ID_LEN] = {0, 1, 0xab, 0xff};
 	char text[TOKEN_ID_TEXT + 1];
 	uint8_t again[TOKEN_ID_LEN];
 
@@ -191,14 +192,15 @@ Test(token, proves_itself_for_one_connection_and_one_request)
 {
 	const struct token t = counted(ROLE_NODE);
 	struct token thief = t;
-	uint8_t exporter[TOKEN_EXPORTER_LEN] = { 9 }, csr[300] = { 7 };
+	uint8_t exporter[TOKEN_EXPORTER_LEN] = {9}, csr[300] = {7};
 	uint8_t spki[CERT_SPKI_MAX], sig[CERT_SIG_MAX];
 	size_t spki_len, n;
 
 	cr_assert_eq(token_public(&t, spki, &spki_len), 0);
 	cr_assert_eq(token_prove(&t, exporter, csr, sizeof(csr), sig, &n), 0);
 	cr_expect_eq(token_verify(spki, spki_len, exporter, csr, sizeof(csr), sig, n), 0);
-	cr_expect_eq(token_verify(spki, spki_len, exporter, csr, sizeof(csr) - 1, sig, n), -EBADMSG);
+	cr_expect_eq(token_verify(spki, spki_len, exporter, csr, sizeof(csr) - 1, sig, n),
+	             -EBADMSG);
 	exporter[31] ^= 1;
 	cr_expect_eq(token_verify(spki, spki_len, exporter, csr, sizeof(csr), sig, n), -EBADMSG);
 	exporter[31] ^= 1;
