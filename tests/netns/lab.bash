@@ -91,9 +91,10 @@ pid_of() { cat "$LAB/$1/pid"; }
 process_of() { # NODE ROLE: pid of engine, manager or ca
 	local p
 	for p in $(ip netns pids "$LAB_P$1"); do
-		tr '\0' ' ' <"/proc/$p/cmdline" 2>/dev/null | grep -q -- "--role $2" && echo "$p"
+		! tr '\0' ' ' <"/proc/$p/cmdline" 2>/dev/null | grep -q -- "--role $2" || echo "$p"
 	done
 }
+has_process() { [ -n "$(process_of "$1" "$2")" ]; } # NODE ROLE
 stop() { # NODE: in good order
 	local pid
 	pid=$(pid_of "$1")
