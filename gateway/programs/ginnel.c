@@ -55,6 +55,11 @@ static const struct cmd_option join_options[] = {
 	{0},
 };
 
+static const struct cmd_option down_options[] = {
+	{"force", NULL, false, "also while workloads stand, which then are cut off"},
+	{0},
+};
+
 static const struct cmd_row rows[] = {
 	{"init", NULL, "", 0, 0, "make a new cluster on this host", init_options, cmd_init},
 	{"token", "create", "", 0, 0, "a token for one host to join with, alone on stdout",
@@ -66,6 +71,7 @@ static const struct cmd_row rows[] = {
          "how this node, its peers and its drops stand; exit 4 unless ready", NULL, cmd_status},
 	{"peers", NULL, "", 0, 0, "the other nodes, and the sessions with them", NULL, cmd_peers},
 	{"routes", NULL, "", 0, 0, "which prefix leads to which node", NULL, cmd_routes},
+	{"down", NULL, "", 0, 0, "stop ginneld and take the guards away", down_options, cmd_down},
 	{"config", "check", "F", 1, 1,
          "read a config file and the identity it names, say all faults", NULL, cmd_config_check},
 	{"version", NULL, "", 0, 0, "versions of ginnel, its cryptography and the kernel", NULL,

@@ -77,7 +77,7 @@ all_pairs() { # SECONDS
 	for _ in 1 2 3; do
 		sleep 0.4
 		kill -KILL "$(process_of n1 engine)"
-		until_ok 5 test -n "$(process_of n1 engine)"
+		until_ok 5 process_of n1 engine
 	done
 	wait
 	capture_stop

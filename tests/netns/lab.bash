@@ -88,11 +88,15 @@ start() { # NODE [ARGUMENT...]: ginneld in the background
 	echo $! >"$LAB/$node/pid"
 }
 pid_of() { cat "$LAB/$1/pid"; }
-process_of() { # NODE ROLE: pid of engine, manager or ca
+process_of() { # NODE ROLE: pid of engine, manager or ca; 1 if there is none
 	local p
 	for p in $(ip netns pids "$LAB_P$1"); do
-		tr '\0' ' ' <"/proc/$p/cmdline" 2>/dev/null | grep -q -- "--role $2" && echo "$p"
+		if tr '\0' ' ' <"/proc/$p/cmdline" 2>/dev/null | grep -q -- "--role $2"; then
+			echo "$p"
+			return 0
+		fi
 	done
+	return 1
 }
 stop() { # NODE: in good order
 	local pid
