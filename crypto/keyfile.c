@@ -141,6 +141,18 @@ static int read_all(int fd, void *buf, size_t max, size_t *len)
 	return 0;
 }
 
+/* Ours, root's, or of whoever owns the folder: a process's folder holds that process's keys, and root
+ * looks at them before the process is started.
+ */
+static bool trusted_owner(int dir, uid_t owner)
+{
+	struct stat st;
+
+	if (owner == 0 || owner == geteuid())
+		return true;
+	return fstatat(dir, ".", &st, 0) == 0 && st.st_uid == owner;
+}
+
 static int file_read(int dir, const char *name, void *buf, size_t max, size_t *len, bool secret)
 {
 	struct stat st;
@@ -157,7 +169,7 @@ static int file_read(int dir, const char *name, void *buf, size_t max, size_t *l
 	else if (!S_ISREG(st.st_mode))
 		err = -EINVAL;
 	else if (secret &&
-	         ((st.st_mode & (S_IRWXG | S_IRWXO)) || (st.st_uid != geteuid() && st.st_uid != 0)))
+		 ((st.st_mode & (S_IRWXG | S_IRWXO)) || !trusted_owner(dir, st.st_uid)))
 		err = -EPERM;
 	else if (st.st_size > 0 && (uintmax_t)st.st_size > max)
 		err = -EFBIG;

@@ -27,6 +27,6 @@ int state_write(int dir, const char *name, const void *data, size_t len);
 int keyfile_read(int dir, const char *name, void *buf, size_t max, size_t *len);
 
 /* As keyfile_read, and -EPERM if group or others may read or write it, or if it belongs neither to
- * us nor to root.
+ * us nor to root nor to the owner of dir.
  */
 int keyfile_read_secret(int dir, const char *name, void *buf, size_t max, size_t *len);

@@ -54,6 +54,7 @@ struct h2 {
 	struct stream *s;
 	nghttp2_session *session; /* server: NULL before the handshake is done */
 	bool server, joiner, settings_came, over;
+	bool leaving; /* our last words are being made: nothing new is asked */
 	bool unread; /* the stream holds input that was left while too much waited for the socket */
 	const struct h2_server_ops *server_ops;
 	const struct h2_client_ops *client_ops;
@@ -641,7 +642,8 @@ static int ask(struct h2 *h, const char *method, const char *path, const char *b
 {
 	struct h2_request *r;
 
-	if (h->over)
+	/* An owner that asks anew when told that a request failed would else do so for ever. */
+	if (h->over || h->leaving || !nghttp2_session_check_request_allowed(h->session))
 		return -EPIPE;
 	if (h->nrequests >= H2_STREAMS)
 		return -EAGAIN;
@@ -715,6 +717,7 @@ static int pump(struct h2 *h)
 /* The last words, if the other side can still read them. */
 static void say_goodbye(struct h2 *h, uint32_t code)
 {
+	h->leaving = true;
 	if (h->session && stream_up(h->s)) {
 		nghttp2_session_terminate_session(h->session, code);
 		pump(h);

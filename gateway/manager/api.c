@@ -6,6 +6,7 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/queue.h>
+#define HASH_FUNCTION HASH_FNV /* the default falls through cases in a way that clang warns of */
 #include <uthash.h>
 #include "gateway/log.h"
 #include "gateway/manager/records.h"

@@ -95,7 +95,7 @@ static int parse_token(struct join *j, const char *shown, const char *text, ssiz
 	int err;
 
 	if (n < 0 && n != -EFBIG) {
-		fault(strerror((int)-n), NULL, "join: %s", shown);
+		fault(strerror((int)-n), "give a file that holds the token", "join: %s", shown);
 		return CMD_FAILED;
 	}
 	err = n < 0 ? -EINVAL : token_parse(j->token, text, (size_t)n);

@@ -25,6 +25,7 @@ struct joiner {
 	struct h2 *h2;
 	struct cert_info manager;
 	uint8_t exporter[TOKEN_EXPORTER_LEN];
+	bool heard; /* a byte, or the end, of the peer's */
 	bool answered;
 	int status;
 	char *answer;
@@ -173,6 +174,7 @@ static int take(struct joiner *j)
 
 	if (n < 0)
 		return errno == EAGAIN || errno == EINTR ? 0 : -errno;
+	j->heard = true;
 	return h2_feed(j->h2, buf, (size_t)n, clock_now());
 }
 
@@ -257,7 +259,7 @@ static int up_fault(const struct joiner *j, int err, struct joiner_fault *f)
 		snprintf(text, sizeof(text), "the manager's certificate: %s", cert_refusal_text(why));
 		return fail(f, -EACCES, text, "see ginneld's log there");
 	}
-	if (err == -ETIMEDOUT)
+	if (!j->heard)
 		return fail(f, err, "it takes the connection, but says nothing within 5 s",
 			    "is the port right? Managers listen on 4748 if nothing else was set");
 	snprintf(text, sizeof(text), "what answers there lets no host join (%s)",

@@ -74,11 +74,11 @@ all_pairs() { # SECONDS
 	n2=$(address n2)
 	capture_start
 	(markers_to n1 "$n2" 10000 5000 >/dev/null) 3>&- &
-	local sender=$!
+	sender=$!
 	for _ in 1 2 3; do
 		sleep 0.4
 		kill -KILL "$(process_of n1 engine)"
-		until_ok 5 has_process n1 engine
+		until_ok 5 process_of n1 engine
 	done
 	wait "$sender"
 	capture_stop

@@ -86,15 +86,19 @@ start() { # NODE [ARGUMENT...]: ginneld in the background
 	ip netns exec "$LAB_P$node" "$GINNEL_BIN/ginneld" --state "$LAB/$node/state" \
 		--run "$LAB/$node/run" "$@" >>"$LAB/$node/log" 2>&1 3>&- &
 	echo $! >"$LAB/$node/pid"
+	disown # its death is no news to the shell
 }
 pid_of() { cat "$LAB/$1/pid"; }
-process_of() { # NODE ROLE: pid of engine, manager or ca
+process_of() { # NODE ROLE: pid of engine, manager or ca; 1 if there is none
 	local p
 	for p in $(ip netns pids "$LAB_P$1"); do
-		! tr '\0' ' ' <"/proc/$p/cmdline" 2>/dev/null | grep -q -- "--role $2" || echo "$p"
+		if tr '\0' ' ' <"/proc/$p/cmdline" 2>/dev/null | grep -q -- "--role $2"; then
+			echo "$p"
+			return 0
+		fi
 	done
+	return 1
 }
-has_process() { [ -n "$(process_of "$1" "$2")" ]; } # NODE ROLE
 stop() { # NODE: in good order
 	local pid
 	pid=$(pid_of "$1")

@@ -202,6 +202,8 @@ static void teardown(void)
 	registry_close(registry);
 	link_cluster_clear(&cluster);
 	folder_clear(&folder);
+	if (link_leaks())
+		abort(); /* an assertion here would not count */
 }
 
 TestSuite(api, .init = setup, .fini = teardown, .timeout = 60);

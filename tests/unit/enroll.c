@@ -93,6 +93,8 @@ static void teardown(void)
 	close(ca_fds[0]);
 	close(ca_fds[1]);
 	folder_clear(&folder);
+	if (link_leaks())
+		abort(); /* an assertion here would not count */
 }
 
 TestSuite(enroll, .init = setup, .fini = teardown, .timeout = 60);

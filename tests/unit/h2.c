@@ -127,7 +127,7 @@ struct answer {
 
 struct client {
 	struct h2 *h;
-	bool ask_again;
+	bool ask_again, ask_for_ever;
 };
 
 static void on_response(void *arg, void *user, int status, const char *body, size_t len,
@@ -145,6 +145,8 @@ static void on_response(void *arg, void *user, int status, const char *body, siz
 		c->ask_again = false;
 		cr_expect_eq(h2_ask(c->h, "GET", "/again", NULL, 0, a), 0);
 	}
+	if (c->ask_for_ever)
+		h2_ask(c->h, "GET", "/again", NULL, 0, a);
 }
 
 static void on_line(void *arg, void *user, const char *line, size_t len)
@@ -177,6 +179,8 @@ static void teardown(void)
 	for (int i = 0; i < 64; i++)
 		free(server.at[i].body);
 	link_cluster_clear(&cluster);
+	if (link_leaks())
+		abort(); /* an assertion here would not count */
 }
 
 TestSuite(h2, .init = setup, .fini = teardown, .timeout = 60);
@@ -528,6 +532,29 @@ Test(h2, says_goodbye)
 	run();
 	cr_expect(h2_over(server.h));
 	cr_expect_eq(h2_feed(server.h, (const uint8_t *)"x", 1, now), -EPIPE);
+}
+
+Test(h2, who_asks_again_whenever_told_no_is_let_go)
+{
+	static struct answer a[3];
+
+	connect_as("n1");
+	client.ask_for_ever = server.silent = true;
+	for (int i = 0; i < 3; i++)
+		ask(&a[i], "GET", "/", NULL, 0);
+	run();
+	h2_close(server.h);
+	run();
+	cr_expect(h2_over(client.h));
+	cr_expect_eq(a[0].times, 1u);
+	h2_free(client.h);
+	h2_free(server.h);
+
+	connect_as("n1");
+	for (int i = 0; i < 3; i++)
+		ask(&a[i], "GET", "/", NULL, 0);
+	h2_close(client.h);
+	cr_expect(h2_over(client.h));
 }
 
 Test(h2, an_end_of_file_ends_it)

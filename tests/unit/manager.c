@@ -32,6 +32,7 @@ static void run_manager(int listen_fd, int parent, int ca)
 	static struct node node = {.cluster = ENDS_CLUSTER, .name = "m1", .role = ROLE_MANAGER};
 	struct manager_params p = {.node = &node, .identity = &id, .parent_fd = parent,
 				   .ca_fd = ca, .listen_fds = {listen_fd}, .nlisten = 1};
+	int code;
 
 	id.trust = cluster.ca.trust;
 	if (cert_key_from_pem(&id.key, (const uint8_t *)key_pem, key_len) < 0)
@@ -41,7 +42,9 @@ static void run_manager(int listen_fd, int parent, int ca)
 	id.chain.at[0].len = manager_id.len;
 	if (fchdir(folder.fd) < 0)
 		_exit(9);
-	_exit(manager_run(&p));
+	code = manager_run(&p);
+	cert_key_free(id.key);
+	_exit(link_leaks() ? 7 : code);
 }
 
 /* Certificates by the real clock, for the process goes by it. */
