@@ -18,8 +18,10 @@ struct seat {
 	char name[CERT_NAME_MAX + 1];
 	unsigned clients;
 	int64_t free_at; /* announcements: when the bucket is full again */
-	SLIST_ENTRY(seat) in;
+	LIST_ENTRY(seat) in;
 };
+
+LIST_HEAD(seat_list, seat);
 
 enum stage {
 	STAGE_STATE, /* the first line, with the first nodes */
@@ -54,7 +56,7 @@ struct api {
 	struct registry *registry;
 	const struct api_ops *ops;
 	TAILQ_HEAD(, api_client) clients; /* oldest first */
-	SLIST_HEAD(, seat) seats[SEAT_BUCKETS];
+	struct seat_list seats[SEAT_BUCKETS];
 	uint64_t refused, unlogged;
 	int64_t log_free_at, seen_at, flushed_at;
 };
@@ -279,14 +281,14 @@ static struct seat *seat_find(struct api *a, const char *node)
 	unsigned bucket = bucket_of(node);
 	struct seat *s;
 
-	SLIST_FOREACH(s, &a->seats[bucket], in)
+	LIST_FOREACH(s, &a->seats[bucket], in)
 	if (strcmp(s->name, node) == 0)
 		return s;
 	s = calloc(1, sizeof(*s));
 	if (!s)
 		return NULL;
 	snprintf(s->name, sizeof(s->name), "%s", node);
-	SLIST_INSERT_HEAD(&a->seats[bucket], s, in);
+	LIST_INSERT_HEAD(&a->seats[bucket], s, in);
 	return s;
 }
 
@@ -659,19 +661,23 @@ int api_new(struct api **out, struct registry *r, const struct api_ops *ops)
 	return 0;
 }
 
-static void forget_seats(struct api *a, int64_t now)
+static void forget_bucket(struct seat_list *bucket, int64_t now)
 {
 	struct seat *s, *next;
 
-	for (unsigned i = 0; i < SEAT_BUCKETS; i++) {
-		for (s = SLIST_FIRST(&a->seats[i]); s; s = next) {
-			next = SLIST_NEXT(s, in);
-			if (s->clients > 0 || s->free_at > now)
-				continue;
-			SLIST_REMOVE(&a->seats[i], s, seat, in);
-			free(s);
-		}
+	for (s = LIST_FIRST(bucket); s; s = next) {
+		next = LIST_NEXT(s, in);
+		if (s->clients > 0 || s->free_at > now)
+			continue;
+		LIST_REMOVE(s, in);
+		free(s);
 	}
+}
+
+static void forget_seats(struct api *a, int64_t now)
+{
+	for (unsigned i = 0; i < SEAT_BUCKETS; i++)
+		forget_bucket(&a->seats[i], now);
 }
 
 void api_free(struct api *a)

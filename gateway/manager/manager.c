@@ -240,7 +240,7 @@ static void limit_files(struct manager *m)
 	files.rlim_cur = files.rlim_max;
 	setrlimit(RLIMIT_NOFILE, &files);
 	if (files.rlim_max < MANAGER_CONNECTIONS_MAX + SPARE_FILES)
-		m->conns.max = files.rlim_max > 2 * SPARE_FILES
+		m->conns.max = files.rlim_max / 2 > SPARE_FILES
 		                       ? (unsigned)files.rlim_max - SPARE_FILES
 		                       : SPARE_FILES;
 }
