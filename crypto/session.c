@@ -24,52 +24,36 @@
 #include <stdlib.h>
 #include <string.h>
 
-#include <wolfssl/wolfcrypt/settings.h>
-#include <wolfssl/ssl.h>
 #include <wolfssl/error-ssl.h>
 #include <wolfssl/internal.h>
+#include <wolfssl/ssl.h>
+#include <wolfssl/wolfcrypt/settings.h>
 
+#include "crypto/datagram.h"
 #include "crypto/secret.h"
 
-#define MS 1000000LL
-#define RTX_FIRST (300 * MS)
-#define RTX_MAX (2400 * MS)
-#define RTX_MIN (200 * MS)
-#define RTX_QUICK (75 * MS)      /* until a part of a flight is acknowledged */
+#define MS                  1000000LL
+#define RTX_FIRST           (300 * MS)
+#define RTX_MAX             (2400 * MS)
+#define RTX_MIN             (200 * MS)
+#define RTX_QUICK           (75 * MS) /* until a part of a flight is acknowledged */
 #define RESTART_AFTER_ERROR (300 * MS)
-#define MTU_UP 16384
-#define LONG_AGO (INT64_MIN / 2)
-#define NO_CID "the peer uses no connection ID of 4 bytes"
-
-/* RFC 9147 section 4: DTLSPlaintext and the unified header. */
-#define PLAIN_HEADER 13
-#define HANDSHAKE_HEADER 12
-#define TYPE_ALERT 21
-#define TYPE_HANDSHAKE 22
-#define TYPE_ACK 26
-#define CLIENT_HELLO 1
-#define SERVER_HELLO 2
-#define UNIFIED_MASK 0xe0
-#define UNIFIED 0x20
-#define UNIFIED_CID 0x10
-#define UNIFIED_SEQ16 0x08
-#define UNIFIED_LENGTH 0x04
-#define UNIFIED_EPOCH 0x03
-#define RANDOM_LEN 32
-#define RANDOM_AT (PLAIN_HEADER + HANDSHAKE_HEADER + 2)
+#define MTU_UP              16384
+#define LONG_AGO            (INT64_MIN / 2)
+#define NO_CID              "the peer uses no connection ID of 4 bytes"
 
 struct session {
 	WOLFSSL *ssl;
 	struct wolf_peer peer;
 	enum session_state state;
 	bool client;
-	bool stateless; /* in a listener: nothing but a HelloRetryRequest may leave */
-	bool emitted;   /* something left in the present call */
-	bool broken;    /* a client's handshake came to nothing: restart_at */
-	bool heard;     /* a record of the right shape came */
+	bool stateless;   /* in a listener: nothing but a HelloRetryRequest may leave */
+	bool emitted;     /* something left in the present call */
+	bool broken;      /* a client's handshake came to nothing: restart_at */
+	bool heard;       /* a record of the right shape came */
 	bool without_cid; /* a protected record came that has none */
 	uint8_t cid[SESSION_CID_LEN];
-	uint8_t random[RANDOM_LEN]; /* a server's: of the hello it came from */
+	uint8_t random[DATAGRAM_RANDOM_LEN]; /* a server's: of the hello it came from */
 	session_emit_fn *emit;
 	void *emit_arg;
 	const uint8_t *in; /* the datagram that wolfSSL may read */
@@ -81,79 +65,15 @@ struct session {
 	int64_t rtx_at, rtx_wait, rtx_last, quick_at;
 	unsigned progress;
 	unsigned errors;
-	int plain_alert; /* that came in the clear, -1 */
+	int plain_alert;               /* that came in the clear, -1 */
 	char last_error[WOLF_WHY_MAX]; /* why the attempt before this one came to nothing */
 };
 
-static uint16_t get_be16(const uint8_t *p)
-{
-	return (uint16_t)(p[0] << 8 | p[1]);
-}
-
-static uint32_t get_be24(const uint8_t *p)
-{
-	return (uint32_t)p[0] << 16 | (uint32_t)p[1] << 8 | p[2];
-}
-
-/* -- records, without keys ------------------------------------------------------------------ */
+/* -- what is let in ------------------------------------------------------------------------- */
 
 const uint8_t *session_datagram_cid(const uint8_t *d, size_t len)
 {
-	if (len < 1 + SESSION_CID_LEN + 1 || (d[0] & (UNIFIED_MASK | UNIFIED_CID)) !=
-						    (UNIFIED | UNIFIED_CID))
-		return NULL;
-	return d + 1;
-}
-
-/* The length of a plaintext record at d, 0 if there is no whole one. */
-static size_t plain_record(const uint8_t *d, size_t len)
-{
-	size_t n;
-
-	if (len < PLAIN_HEADER || d[1] != 0xfe || (d[2] != 0xfd && d[2] != 0xff))
-		return 0;
-	if (get_be16(d + 3) != 0) /* epoch */
-		return 0;
-	n = get_be16(d + 11);
-	if (!n || n > len - PLAIN_HEADER)
-		return 0;
-	return PLAIN_HEADER + n;
-}
-
-/* The length of a protected record for cid, 0 if there is none. */
-static size_t protected_record(const uint8_t *cid, const uint8_t *d, size_t len)
-{
-	const uint8_t *got = session_datagram_cid(d, len);
-	size_t header = 1 + SESSION_CID_LEN + (d[0] & UNIFIED_SEQ16 ? 2u : 1u);
-	size_t n;
-
-	if (!got || memcmp(got, cid, SESSION_CID_LEN) != 0)
-		return 0;
-	if (!(d[0] & UNIFIED_LENGTH))
-		return len > header + 16 ? len : 0;
-	if (len < header + 2)
-		return 0;
-	n = get_be16(d + header);
-	header += 2;
-	return n >= 16 && n <= len - header ? header + n : 0;
-}
-
-/* The one handshake message (or fragment) of a plaintext record: its type, or -1. */
-static int plain_message(const uint8_t *record, size_t len, uint16_t *seq)
-{
-	const uint8_t *h = record + PLAIN_HEADER;
-	uint32_t total, offset, part;
-
-	if (record[0] != TYPE_HANDSHAKE || len < PLAIN_HEADER + HANDSHAKE_HEADER)
-		return -1;
-	total = get_be24(h + 1);
-	*seq = get_be16(h + 4);
-	offset = get_be24(h + 6);
-	part = get_be24(h + 9);
-	if (offset > total || part > total - offset ||
-	    part != len - PLAIN_HEADER - HANDSHAKE_HEADER)
-		return -1;
-	return h[0];
+	return datagram_cid(d, len);
 }
 
 bool session_datagram_handshake(const uint8_t *d, size_t len)
@@ -161,32 +81,19 @@ bool session_datagram_handshake(const uint8_t *d, size_t len)
 	uint16_t seq;
 	size_t n;
 
-	if (session_datagram_cid(d, len))
-		return (d[0] & UNIFIED_EPOCH) == 2;
-	n = plain_record(d, len);
-	return n && plain_message(d, n, &seq) >= 0;
-}
-
-/* The client's random of a datagram that begins with a ClientHello's first part, or NULL. */
-static const uint8_t *hello_random(const uint8_t *d, size_t len)
-{
-	size_t n = plain_record(d, len);
-	uint16_t seq;
-
-	if (!n || plain_message(d, n, &seq) != CLIENT_HELLO || n < RANDOM_AT + RANDOM_LEN)
-		return NULL;
-	if (get_be24(d + PLAIN_HEADER + 6) != 0 || seq > 1)
-		return NULL;
-	return d + RANDOM_AT;
+	if (datagram_cid(d, len))
+		return (d[0] & DATAGRAM_UNIFIED_EPOCH) == 2;
+	n = datagram_plain(d, len);
+	return n && datagram_message(d, n, &seq) >= 0;
 }
 
 bool session_is_new_hello(const struct session *s, const uint8_t *d, size_t len)
 {
-	const uint8_t *random = hello_random(d, len);
+	const uint8_t *random = datagram_hello(d, len);
 
 	if (!random)
 		return false;
-	return !s || s->client || memcmp(random, s->random, RANDOM_LEN) != 0;
+	return !s || s->client || memcmp(random, s->random, DATAGRAM_RANDOM_LEN) != 0;
 }
 
 /* May wolfSSL see it? All of it or nothing: a datagram that is partly noise is noise. */
@@ -195,16 +102,17 @@ static bool admissible(struct session *s, const uint8_t *d, size_t len)
 	bool any = false;
 
 	while (len) {
-		size_t n = plain_record(d, len);
+		size_t n = datagram_plain(d, len);
 		uint16_t seq;
 
-		if (n && (d[0] == TYPE_ALERT || d[0] == TYPE_ACK)) {
-			if (d[0] == TYPE_ALERT && n == PLAIN_HEADER + 2)
-				s->plain_alert = d[PLAIN_HEADER + 1];
+		if (n && (d[0] == DATAGRAM_ALERT || d[0] == DATAGRAM_ACK)) {
+			if (d[0] == DATAGRAM_ALERT && n == DATAGRAM_PLAIN_HEADER + 2)
+				s->plain_alert = d[DATAGRAM_PLAIN_HEADER + 1];
 			return false;
 		}
 		if (n) {
-			if (plain_message(d, n, &seq) != (s->client ? SERVER_HELLO : CLIENT_HELLO))
+			if (datagram_message(d, n, &seq) !=
+			    (s->client ? DATAGRAM_SERVER_HELLO : DATAGRAM_CLIENT_HELLO))
 				return false;
 			/* Each is alone in its flight: one that comes early is of an old
 			 * attempt, and would be kept for later.
@@ -212,8 +120,9 @@ static bool admissible(struct session *s, const uint8_t *d, size_t len)
 			if (seq > s->ssl->keys.dtls_expected_peer_handshake_number)
 				return false;
 		} else {
-			n = protected_record(s->cid, d, len);
-			s->without_cid |= (d[0] & (UNIFIED_MASK | UNIFIED_CID)) == UNIFIED;
+			n = datagram_protected(s->cid, d, len);
+			s->without_cid |= (d[0] & (DATAGRAM_UNIFIED_MASK | DATAGRAM_UNIFIED_CID)) ==
+			                  DATAGRAM_UNIFIED;
 			if (!n)
 				return false;
 		}
@@ -241,13 +150,14 @@ static int on_receive(WOLFSSL *ssl, char *buf, int max, void *arg)
 
 static void emit(struct session *s, const uint8_t *d, size_t len)
 {
-	if (s->stateless && d[0] != TYPE_HANDSHAKE)
+	if (s->stateless && d[0] != DATAGRAM_HANDSHAKE)
 		return; /* no alerts to strangers */
 	s->emitted = true;
 	if (s->emit)
 		s->emit(s->emit_arg, d, len);
 }
 
+/* NOLINTNEXTLINE(readability-non-const-parameter): the type is wolfSSL's */
 static int on_send(WOLFSSL *ssl, char *buf, int len, void *arg)
 {
 	struct session *s = arg;
@@ -552,7 +462,7 @@ static enum session_state tick_handshake(struct session *s, int64_t now)
 	if (s->client && s->plain_alert >= 0 && now - s->progress_at >= SESSION_RESTART) {
 		s->peer.alert = s->plain_alert;
 		snprintf(s->peer.why, sizeof(s->peer.why), "the peer ended it: %s (alert %d)",
-			 wolf_alert_name(s->plain_alert), s->plain_alert);
+		         wolf_alert_name(s->plain_alert), s->plain_alert);
 		return fail(s, "");
 	}
 	if (now - s->started >= SESSION_DEADLINE)
@@ -681,14 +591,14 @@ static ssize_t verdict(const struct session *s)
 }
 
 ssize_t session_open(struct session *s, const uint8_t *d, size_t len, uint8_t *out, size_t max,
-		     int64_t now)
+                     int64_t now)
 {
 	bool whole = true;
 	int r, error;
 
 	if (s->state != SESSION_UP)
 		return -EPIPE;
-	if (!len || len > MTU_UP || !protected_record(s->cid, d, len))
+	if (!len || len > MTU_UP || !datagram_protected(s->cid, d, len))
 		return -EBADMSG;
 	s->in = d;
 	s->in_len = len;
@@ -781,48 +691,23 @@ uint64_t session_sealed(const struct session *s)
 	return s->sealed;
 }
 
-/* -- the listener --------------------------------------------------------------------------- */
+/* -- for session_listener.c ------------------------------------------------------------------- */
 
-struct session_listener {
-	struct wolf *w;
-	struct session *next; /* made before it is needed; knows nothing of any client */
-};
-
-int session_listener_new(struct session_listener **out, struct wolf *w)
+int session_server_new(struct session **out, struct wolf *w)
 {
-	struct session_listener *l = calloc(1, sizeof(*l));
-
-	if (!l)
-		return -ENOMEM;
-	l->w = wolf_get(w);
-	*out = l;
-	return 0;
-}
-
-void session_listener_free(struct session_listener *l)
-{
-	if (!l)
-		return;
-	session_free(l->next);
-	wolf_put(l->w);
-	free(l);
-}
-
-static int next_make(struct session_listener *l)
-{
+	struct session *s;
 	int err;
 
-	if (l->next)
-		return 0;
-	err = session_new(&l->next, l->w, false, NULL);
+	err = session_new(&s, w, false, NULL);
 	if (err)
 		return err;
-	err = ssl_make(l->next);
+	err = ssl_make(s);
 	if (err) {
-		session_free(l->next);
-		l->next = NULL;
+		session_free(s);
+		return err;
 	}
-	return err;
+	*out = s;
+	return 0;
 }
 
 /* The CID that we receive cannot be set twice, but the bytes are ours. */
@@ -837,20 +722,13 @@ static int cid_put(struct session *s, const uint8_t cid[SESSION_CID_LEN])
 	return 0;
 }
 
-/* The hello with one of the cookie secrets. 1: the cookie was good and l->next is a session,
- * 0: answered, -EAGAIN: neither, -ENOMEM.
- */
-static int try_secret(struct session_listener *l, const struct session_accept *a,
-		      const uint8_t secret[WOLF_COOKIE_SECRET], const uint8_t *d, size_t len)
+int session_server_hello(struct session *s, const struct session_accept *a,
+                         const uint8_t secret[WOLF_COOKIE_SECRET], const uint8_t *d, size_t len,
+                         bool *spoilt)
 {
 	uint8_t address[SESSION_ADDRESS_MAX];
-	struct session *s;
-	int err, r;
+	int r;
 
-	err = next_make(l);
-	if (err)
-		return err;
-	s = l->next;
 	memcpy(address, a->address, a->address_len);
 	if (wolfSSL_send_hrr_cookie(s->ssl, secret, WOLF_COOKIE_SECRET) != WOLFSSL_SUCCESS ||
 	    wolfSSL_dtls_set_peer(s->ssl, address, (unsigned)a->address_len) != WOLFSSL_SUCCESS ||
@@ -861,46 +739,22 @@ static int try_secret(struct session_listener *l, const struct session_accept *a
 	s->in_len = len;
 	s->emitted = false;
 	s->stateless = true;
-	wolf_enter(l->w);
+	wolf_enter(s->peer.w);
 	r = wolfDTLS_accept_stateless(s->ssl);
 	wolf_leave();
 	s->stateless = false;
 	s->in = NULL;
 	if (r == WOLFSSL_SUCCESS)
 		return 1;
-	r = s->emitted ? 0 : -EAGAIN;
-	if (s->ssl->error || s->peer.alpn[0] || s->peer.why[0]) {
-		session_free(s);
-		l->next = NULL;
-	}
-	return r;
+	*spoilt = s->ssl->error || s->peer.alpn[0] || s->peer.why[0];
+	return s->emitted ? 0 : -EAGAIN;
 }
 
-int session_listener_feed(struct session_listener *l, const struct session_accept *a,
-			  const uint8_t *d, size_t len, int64_t now, struct session **out)
+void session_server_start(struct session *s, const uint8_t *random, int64_t now)
 {
-	uint8_t secrets[2][WOLF_COOKIE_SECRET];
-	const uint8_t *random = hello_random(d, len);
-	unsigned generation, n;
-	struct session *s;
-	int r = -EAGAIN;
-
-	if (!random || len > SESSION_DATAGRAM_MAX || !a->address_len ||
-	    a->address_len > SESSION_ADDRESS_MAX)
-		return 0;
-	n = wolf_cookie_secrets(l->w, secrets, &generation);
-	for (unsigned i = 0; i < n && r == -EAGAIN; i++)
-		r = try_secret(l, a, secrets[i], d, len);
-	secret_wipe(secrets, sizeof(secrets));
-	if (r <= 0)
-		return r == -ENOMEM ? r : 0;
-	s = l->next;
-	l->next = NULL;
-	memcpy(s->random, random, RANDOM_LEN);
+	memcpy(s->random, random, DATAGRAM_RANDOM_LEN);
 	s->started = now;
 	s->progress = progress_of(s);
 	timers_start(s, now);
 	drive(s, now);
-	*out = s;
-	return 1;
 }

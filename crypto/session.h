@@ -12,16 +12,16 @@
 #pragma once
 #include "crypto/wolf.h"
 
-#define SESSION_CID_LEN 4         /* the first byte names the worker, 24 random bits follow */
-#define SESSION_MTU_HANDSHAKE 1200 /* datagrams of a handshake; safe on any underlay path */
-#define SESSION_OVERHEAD 32       /* what session_seal adds at most */
-#define SESSION_PLAIN_MAX 16352   /* a datagram is then at most 16384 bytes */
-#define SESSION_DATAGRAM_MAX 1700 /* of a handshake, that we read; ours are SESSION_MTU_HANDSHAKE */
-#define SESSION_ADDRESS_MAX 32
-#define SESSION_DEADLINE (15 * 1000000000LL) /* of a handshake, from first to last */
-#define SESSION_RESTART (2500 * 1000000LL)   /* without progress: a client starts anew */
-#define SESSION_RECORDS_SOFT (1ULL << 23)    /* rekey by a fresh handshake */
-#define SESSION_RECORDS_HARD 23726566ULL     /* 2^24.5, RFC 9147 section 4.5.3 */
+#define SESSION_CID_LEN       4     /* the first byte names the worker, 24 random bits follow */
+#define SESSION_MTU_HANDSHAKE 1200  /* datagrams of a handshake; safe on any underlay path */
+#define SESSION_OVERHEAD      32    /* what session_seal adds at most */
+#define SESSION_PLAIN_MAX     16352 /* a datagram is then at most 16384 bytes */
+#define SESSION_DATAGRAM_MAX  1700 /* of a handshake, that we read; ours are SESSION_MTU_HANDSHAKE */
+#define SESSION_ADDRESS_MAX   32
+#define SESSION_DEADLINE      (15 * 1000000000LL) /* of a handshake, from first to last */
+#define SESSION_RESTART       (2500 * 1000000LL)  /* without progress: a client starts anew */
+#define SESSION_RECORDS_SOFT  (1ULL << 23)        /* rekey by a fresh handshake */
+#define SESSION_RECORDS_HARD  23726566ULL         /* 2^24.5, RFC 9147 section 4.5.3 */
 
 enum session_state {
 	SESSION_HANDSHAKE, /* feed and tick it; nothing may be sealed or opened */
@@ -36,8 +36,8 @@ struct session;
 typedef void session_emit_fn(void *arg, const uint8_t *datagram, size_t len);
 
 struct session_dial {
-	const char *expect;            /* name of the node, never NULL */
-	uint8_t cid[SESSION_CID_LEN];  /* what the peer puts into records for us */
+	const char *expect;           /* name of the node, never NULL */
+	uint8_t cid[SESSION_CID_LEN]; /* what the peer puts into records for us */
 	session_emit_fn *emit;
 	void *emit_arg;
 };
@@ -54,7 +54,7 @@ void session_set_emit(struct session *s, session_emit_fn *emit, void *arg);
  * Changes nothing once SESSION_UP: all datagrams are then session_open's.
  */
 enum session_state session_feed(struct session *s, const uint8_t *datagram, size_t len,
-				int64_t now);
+                                int64_t now);
 /* To be called at or after session_deadline: retransmits, or gives up. */
 enum session_state session_tick(struct session *s, int64_t now);
 /* When session_tick wants to be called; INT64_MAX: never. Valid before and after the handshake
@@ -91,7 +91,7 @@ ssize_t session_seal(struct session *s, const uint8_t *plain, size_t len, uint8_
  * what comes behind the first is not delivered.
  */
 ssize_t session_open(struct session *s, const uint8_t *datagram, size_t len, uint8_t *out,
-		     size_t max, int64_t now);
+                     size_t max, int64_t now);
 
 /* Emits close_notify. */
 void session_close(struct session *s);
@@ -105,9 +105,9 @@ int session_listener_new(struct session_listener **out, struct wolf *w);
 void session_listener_free(struct session_listener *l);
 
 struct session_accept {
-	const void *address;           /* the source, as bytes: the cookie is bound to it */
-	size_t address_len;            /* 1 to SESSION_ADDRESS_MAX */
-	uint8_t cid[SESSION_CID_LEN];  /* for the session, if it becomes one */
+	const void *address;          /* the source, as bytes: the cookie is bound to it */
+	size_t address_len;           /* 1 to SESSION_ADDRESS_MAX */
+	uint8_t cid[SESSION_CID_LEN]; /* for the session, if it becomes one */
 	session_emit_fn *emit;
 	void *emit_arg;
 };
@@ -117,7 +117,7 @@ struct session_accept {
  * already failed; it takes the place of any half-open one from that address. -ENOMEM.
  */
 int session_listener_feed(struct session_listener *l, const struct session_accept *a,
-			  const uint8_t *datagram, size_t len, int64_t now, struct session **out);
+                          const uint8_t *datagram, size_t len, int64_t now, struct session **out);
 
 /* -- reading headers without keys -------------------------------------------------------------- */
 
@@ -132,3 +132,16 @@ bool session_datagram_handshake(const uint8_t *datagram, size_t len);
  * listener, not to s; s lives on until the listener hands out another in its place.
  */
 bool session_is_new_hello(const struct session *s, const uint8_t *datagram, size_t len);
+
+/* -- for session_listener.c -------------------------------------------------------------------- */
+
+/* A server that has seen nobody. */
+int session_server_new(struct session **out, struct wolf *w);
+/* Shows it a hello. 1: the cookie was good; 0: answered, -EAGAIN: neither, and it knows nothing of
+ * it unless *spoilt; -ENOMEM.
+ */
+int session_server_hello(struct session *s, const struct session_accept *a,
+                         const uint8_t secret[WOLF_COOKIE_SECRET], const uint8_t *datagram,
+                         size_t len, bool *spoilt);
+/* After a good one, whose random (32 bytes) is given: the handshake goes on. */
+void session_server_start(struct session *s, const uint8_t *random, int64_t now);

@@ -12,9 +12,9 @@
 #include <stdlib.h>
 #include <string.h>
 
-#include <wolfssl/wolfcrypt/settings.h>
-#include <wolfssl/ssl.h>
 #include <wolfssl/error-ssl.h>
+#include <wolfssl/ssl.h>
+#include <wolfssl/wolfcrypt/settings.h>
 
 #include "crypto/secret.h"
 #include "crypto/token.h"
@@ -98,7 +98,7 @@ static int on_send(WOLFSSL *ssl, char *buf, int len, void *arg)
 }
 
 static int stream_new(struct stream **out, struct wolf *w, enum wolf_end end, const char *alpns,
-		      const struct cert_expect *expect)
+                      const struct cert_expect *expect)
 {
 	struct stream *s;
 	int err;
@@ -172,10 +172,9 @@ static int on_up(struct stream *s)
 	if (wolf_peer_up(&s->peer, s->ssl) < 0)
 		return end_why(s, "");
 	if (!strcmp(s->peer.alpn, ALPN_JOIN)) {
-		if (wolfSSL_export_keying_material(s->ssl, s->exporter, sizeof(s->exporter),
-						   TOKEN_EXPORTER_LABEL,
-						   sizeof(TOKEN_EXPORTER_LABEL) - 1, NULL, 0,
-						   0) != WOLFSSL_SUCCESS)
+		if (wolfSSL_export_keying_material(
+			    s->ssl, s->exporter, sizeof(s->exporter), TOKEN_EXPORTER_LABEL,
+			    sizeof(TOKEN_EXPORTER_LABEL) - 1, NULL, 0, 0) != WOLFSSL_SUCCESS)
 			return end_why(s, "TLS gave no exporter");
 		s->exported = true;
 	}
@@ -201,7 +200,7 @@ static int handshake(struct stream *s)
 }
 
 int stream_dial(struct stream **out, struct wolf *w, const char *alpn,
-		const struct cert_expect *expect)
+                const struct cert_expect *expect)
 {
 	struct stream *s;
 	int err;

@@ -11,10 +11,10 @@
 #pragma once
 #include "crypto/wolf.h"
 
-#define STREAM_BACKLOG 65536        /* sealed bytes waiting for the socket, or bytes waiting to be read */
-#define STREAM_PLAIN_MAX 16384      /* of one stream_write */
-#define STREAM_BARREN 65536         /* bytes of records without data: a flood */
-#define STREAM_DEADLINE (5 * 1000000000LL) /* of a handshake; the caller's timer */
+#define STREAM_BACKLOG   65536 /* sealed bytes waiting for the socket, or bytes waiting to be read */
+#define STREAM_PLAIN_MAX 16384              /* of one stream_write */
+#define STREAM_BARREN    65536              /* bytes of records without data: a flood */
+#define STREAM_DEADLINE  (5 * 1000000000LL) /* of a handshake; the caller's timer */
 
 struct stream;
 
@@ -23,7 +23,7 @@ struct stream;
  * alpn must outlive the stream. With ALPN_JOIN the exporter is kept. 0, -ENOMEM, -EINVAL.
  */
 int stream_dial(struct stream **out, struct wolf *w, const char *alpn,
-		const struct cert_expect *expect);
+                const struct cert_expect *expect);
 /* Server. The ClientHello's one ALPN name decides: of `alpns` (comma separated, e.g.
  * "ginnel-ctl/1,ginnel-join/1"; must outlive the stream); with ALPN_JOIN no client certificate is
  * asked for, with all others it is required, of role node.
@@ -55,7 +55,7 @@ void stream_close(struct stream *s);
 const char *stream_why(const struct stream *s);
 enum cert_refusal stream_refusal(const struct stream *s);
 int stream_peer_alert(const struct stream *s);
-const char *stream_alpn(const struct stream *s);           /* NULL before the hello was read */
+const char *stream_alpn(const struct stream *s);             /* NULL before the hello was read */
 const struct cert_info *stream_peer(const struct stream *s); /* NULL: no certificate (join) */
 /* The peer's root as DER, borrowed, when dialled with a pin; NULL otherwise. */
 const uint8_t *stream_peer_root(const struct stream *s, size_t *len);

@@ -17,10 +17,10 @@
 struct wolf;
 struct WOLFSSL;
 
-#define ALPN_TUNNEL "ginnel/1"      /* DTLS, between nodes */
+#define ALPN_TUNNEL     "ginnel/1" /* DTLS, between nodes */
 #define ALPN_TUNNEL_TCP "ginnel-data/1"
-#define ALPN_CONTROL "ginnel-ctl/1" /* TLS, client certificate required */
-#define ALPN_JOIN "ginnel-join/1"   /* TLS, no client certificate: the proof is in the body */
+#define ALPN_CONTROL    "ginnel-ctl/1"  /* TLS, client certificate required */
+#define ALPN_JOIN       "ginnel-join/1" /* TLS, no client certificate: the proof is in the body */
 
 struct wolf_params {
 	const struct cert_trust *trust; /* kept by the caller as long as the struct wolf lives */
@@ -54,8 +54,8 @@ void wolf_put(struct wolf *w);
 /* Seeds the cookie secret anew; call every 60 s, any thread. The previous one stays good. */
 int wolf_cookie_rotate(struct wolf *w);
 
-const char *wolf_version(void);     /* "5.9.2" */
-const char *wolf_aead(void);        /* "AES-128-GCM" or "CHACHA20-POLY1305" */
+const char *wolf_version(void); /* "5.9.2" */
+const char *wolf_aead(void);    /* "AES-128-GCM" or "CHACHA20-POLY1305" */
 
 /* -- for session.c and stream.c --------------------------------------------------------------- */
 
@@ -65,18 +65,18 @@ enum wolf_end { WOLF_DTLS_CLIENT, WOLF_DTLS_SERVER, WOLF_TLS_CLIENT, WOLF_TLS_SE
 
 /* What the callbacks of one connection know, and what they decided. */
 struct wolf_peer {
-	struct wolf *w; /* a reference */
-	const char *alpns;        /* those we take, comma separated; borrowed */
+	struct wolf *w;            /* a reference */
+	const char *alpns;         /* those we take, comma separated; borrowed */
 	struct cert_expect expect; /* points into the three below */
 	char cluster[CERT_NAME_MAX + 1];
 	char node[CERT_NAME_MAX + 1];
-	char alpn[32];             /* "" until it is decided */
+	char alpn[32]; /* "" until it is decided */
 	bool judged;
 	enum cert_refusal refusal;
-	struct cert_info *info;    /* once judged and not refused */
-	uint8_t *root;             /* with a pin: the root that it names */
+	struct cert_info *info; /* once judged and not refused */
+	uint8_t *root;          /* with a pin: the root that it names */
 	size_t root_len;
-	int alert;                 /* that the peer sent, -1 */
+	int alert; /* that the peer sent, -1 */
 	char why[WOLF_WHY_MAX];
 };
 
@@ -84,7 +84,7 @@ struct wolf_peer {
  * vouches for. 0, -EINVAL a name is too long.
  */
 int wolf_peer_init(struct wolf_peer *p, struct wolf *w, const char *alpns,
-		   const struct cert_expect *expect);
+                   const struct cert_expect *expect);
 void wolf_peer_clear(struct wolf_peer *p);
 /* Forgets what a handshake decided, before the next attempt. */
 void wolf_peer_reset(struct wolf_peer *p);
@@ -105,8 +105,14 @@ void wolf_peer_failed(struct wolf_peer *p, struct WOLFSSL *ssl, int error);
 const char *wolf_alert_name(int alert);
 
 #define WOLF_COOKIE_SECRET 32
-/* Secrets for cookies, the present one first; returns how many (1 or 2). *generation changes when
- * they do.
+/* Secrets for cookies, the present one first; returns how many: 1 or 2. */
+unsigned wolf_cookie_secrets(struct wolf *w, uint8_t out[2][WOLF_COOKIE_SECRET]);
+
+/* Between wolf.c and wolf_peer.c: the parameters (pin set if there is no trust; chain and key
+ * NULL), the context of one end or NULL, the clock, what judges peers.
  */
-unsigned wolf_cookie_secrets(struct wolf *w, uint8_t out[2][WOLF_COOKIE_SECRET],
-			     unsigned *generation);
+struct WOLFSSL_CTX;
+const struct wolf_params *wolf_rules(const struct wolf *w);
+struct WOLFSSL_CTX *wolf_ctx(const struct wolf *w, enum wolf_end end);
+time_t wolf_time(time_t *out);
+void wolf_peer_callbacks(struct WOLFSSL_CTX *ctx);

@@ -6,25 +6,25 @@
  * keys have defaults, and a missing file is an empty one. Pure but for reading the file.
  */
 #pragma once
-#include <stdio.h>
 #include "crypto/cert.h"
 #include "gateway/log.h"
 #include "tun/ip.h"
+#include <stdio.h>
 
-#define CONFIG_BYTES_MAX (1 << 20)
-#define CONFIG_DEPTH_MAX 16        /* lists in lists; the deepest we know is 4 */
-#define CONFIG_TEXT_MAX 4096       /* one value */
-#define CONFIG_ADVERTISE_MAX 8
-#define CONFIG_PREFIXES_MAX 16     /* ours, and of one static peer */
-#define CONFIG_PEERS_MAX 10000
-#define CONFIG_INTERFACES_MAX 64
-#define CONFIG_OVERLAY_MAX 2       /* one of each family */
-#define CONFIG_HOST_MAX 253
+#define CONFIG_BYTES_MAX         (1 << 20)
+#define CONFIG_DEPTH_MAX         16   /* lists in lists; the deepest we know is 4 */
+#define CONFIG_TEXT_MAX          4096 /* one value */
+#define CONFIG_ADVERTISE_MAX     8
+#define CONFIG_PREFIXES_MAX      16 /* ours, and of one static peer */
+#define CONFIG_PEERS_MAX         10000
+#define CONFIG_INTERFACES_MAX    64
+#define CONFIG_OVERLAY_MAX       2 /* one of each family */
+#define CONFIG_HOST_MAX          253
 #define CONFIG_ENDPOINT_TEXT_MAX (CONFIG_HOST_MAX + 9) /* [..]:65535 */
-#define CONFIG_FAULTS_MAX 50       /* then "and more" */
-#define CONFIG_PORT 4747
-#define CONFIG_DEVICE "ginnel0"
-#define CONFIG_OVERLAY_DEFAULT "10.77.0.0/16"
+#define CONFIG_FAULTS_MAX        50                    /* then "and more" */
+#define CONFIG_PORT              4747
+#define CONFIG_DEVICE            "ginnel0"
+#define CONFIG_OVERLAY_DEFAULT   "10.77.0.0/16"
 
 /* ADDR or NAME, with or without :PORT; the port is filled in. */
 struct config_endpoint {
@@ -41,9 +41,9 @@ struct config_peer {
 };
 
 struct config {
-	char path[4096];                  /* of the file, for messages; "" if there was none */
-	char dir[4096];                   /* folder of the file: identity paths are relative to it */
-	char name[CERT_NAME_MAX + 1];     /* "" : not set */
+	char path[4096];              /* of the file, for messages; "" if there was none */
+	char dir[4096];               /* folder of the file: identity paths are relative to it */
+	char name[CERT_NAME_MAX + 1]; /* "" : not set */
 	unsigned nadvertise;
 	struct config_endpoint advertise[CONFIG_ADVERTISE_MAX];
 	uint16_t port;
@@ -51,23 +51,23 @@ struct config {
 	unsigned noverlay;
 	struct prefix overlay[CONFIG_OVERLAY_MAX];
 	char device[16];
-	bool identity;                    /* the three files below are set, as absolute paths */
+	bool identity; /* the three files below are set, as absolute paths */
 	char cert[4096], key[4096], ca[4096];
 	unsigned nprefixes;
 	struct prefix prefixes[CONFIG_PREFIXES_MAX];
 	unsigned npeers;
-	struct config_peer *peers;        /* owned */
+	struct config_peer *peers; /* owned */
 	unsigned ninterfaces;
 	char interfaces[CONFIG_INTERFACES_MAX][16];
 	struct cert_labels labels;
-	struct endpoint metrics;          /* family 0: off */
+	struct endpoint metrics; /* family 0: off */
 	enum log_level log_level;
 	bool log_json;
-	char proxy[256];                  /* "" : none */
+	char proxy[256]; /* "" : none */
 };
 
 struct config_faults {
-	unsigned n;                       /* may be more than are kept */
+	unsigned n;                        /* may be more than are kept */
 	char text[CONFIG_FAULTS_MAX][512]; /* "ginnel.yaml:3:7: port: …" */
 };
 
@@ -75,7 +75,7 @@ struct config_faults {
  * config_clear in any case.
  */
 int config_parse(struct config *out, struct config_faults *faults, const char *path,
-		 const char *text, size_t len);
+                 const char *text, size_t len);
 /* Reads the file. must: a missing file is a fault, else an empty config. */
 int config_load(struct config *out, struct config_faults *faults, const char *path, bool must);
 void config_clear(struct config *c);
@@ -101,6 +101,11 @@ const char *config_overlay_refusal(const struct prefix *p);
  * v4-mapped; loopback only if it may be.
  */
 bool config_addr_dialable(const struct addr *a, bool loopback_ok);
+/* Decimal, without sign, leading zero or anything behind; a port is 1 to 65535. -EINVAL. */
+int config_uint_parse(const char *text, unsigned *out);
+int config_port_parse(const char *text, uint16_t *out);
+/* The one address as a prefix. */
+struct prefix config_host_prefix(const struct addr *a);
 /* Does p lie within one of the list; does it overlap one? */
 bool config_within(const struct prefix *p, const struct prefix *list, unsigned n);
 bool config_overlaps(const struct prefix *p, const struct prefix *list, unsigned n);

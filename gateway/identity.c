@@ -32,6 +32,14 @@ struct why {
 	const char *cure; /* where a file is missing or of no use */
 };
 
+static struct why why_into(char *text, size_t max, const char *cure)
+{
+	struct why w = {.max = max, .cure = cure};
+
+	w.text = text;
+	return w;
+}
+
 static int refuse(const struct why *w, int err, const char *format, ...)
 	__attribute__((format(printf, 3, 4)));
 
@@ -250,7 +258,7 @@ static bool take_waiting_key(struct identity *out, int dir, const char *base)
 int identity_load_dir(struct identity *out, int dir, const char *base, time_t wall, char *text,
                       size_t max)
 {
-	const struct why w = {text, max, CURE_MAKE};
+	const struct why w = why_into(text, max, CURE_MAKE);
 	struct file key, chain, ca = {dir, TRUST_FILE, TRUST_FILE};
 	int err, key_err;
 
@@ -341,7 +349,7 @@ static int file_named(struct file *f, const char *path, const struct why *w)
 		err = refuse_read(w, f, -EINVAL);
 		goto done;
 	}
-	strcpy(f->name, slash + 1);
+	snprintf(f->name, sizeof(f->name), "%s", slash + 1);
 	slash[slash == real] = '\0';
 	f->dir = open(real, O_PATH | O_DIRECTORY | O_CLOEXEC);
 	err = f->dir < 0 ? refuse_read(w, f, -errno) : 0;
@@ -371,7 +379,7 @@ static int load_named(struct identity *out, const char *path, const struct why *
 int identity_load_files(struct identity *out, const char *cert, const char *key, const char *ca,
                         time_t wall, char *text, size_t max)
 {
-	const struct why w = {text, max, CURE_NAMED};
+	const struct why w = why_into(text, max, CURE_NAMED);
 	int err;
 
 	memset(out, 0, sizeof(*out));
@@ -393,7 +401,7 @@ int identity_load_files(struct identity *out, const char *cert, const char *key,
 
 int identity_peek_file(struct cert_info *out, const char *cert, char *text, size_t max)
 {
-	const struct why w = {text, max, CURE_NAMED};
+	const struct why w = why_into(text, max, CURE_NAMED);
 	struct identity *i = calloc(1, sizeof(*i));
 	int err;
 

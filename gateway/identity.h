@@ -21,9 +21,9 @@ struct identity {
  * key and certificate do not belong together, or the chain does not end in the trust; -EKEYEXPIRED.
  */
 int identity_load_dir(struct identity *out, int dir, const char *base, time_t wall, char *why,
-		      size_t max);
+                      size_t max);
 int identity_load_files(struct identity *out, const char *cert, const char *key, const char *ca,
-			time_t wall, char *why, size_t max);
+                        time_t wall, char *why, size_t max);
 void identity_clear(struct identity *i);
 
 /* What the certificate file of one's own PKI says, without the key and without judging it: for who
@@ -37,4 +37,4 @@ int identity_peek_file(struct cert_info *out, const char *cert, char *why, size_
  * trust_pem: the roots. 0 or -errno.
  */
 int identity_save_dir(int dir, const char *base, const struct cert_key *key,
-		      const struct cert_chain *chain, const char *trust_pem, size_t trust_len);
+                      const struct cert_chain *chain, const char *trust_pem, size_t trust_len);

@@ -122,7 +122,7 @@ static int get_name(const json_t *object, const char *key, char out[CERT_NAME_MA
 
 	if (!s || !cert_name_ok(s))
 		return -EBADMSG;
-	strcpy(out, s); /* cert_name_ok says that it fits */
+	snprintf(out, CERT_NAME_MAX + 1, "%s", s);
 	return 0;
 }
 
@@ -426,8 +426,8 @@ int node_from_config(struct node *out, const struct config *c, const struct cert
 	if (!n)
 		return refuse(why, max, "out of memory");
 	n->is_static = true;
-	strcpy(n->cluster, own->cluster);
-	strcpy(n->name, own->node);
+	snprintf(n->cluster, sizeof(n->cluster), "%s", own->cluster);
+	snprintf(n->name, sizeof(n->name), "%s", own->node);
 	n->role = ROLE_NODE;
 	n->port = c->port;
 	n->noverlay = config_overlay(c, n->overlay);

@@ -10,13 +10,13 @@
 #include "gateway/config.h"
 #include "tun/ip.h"
 
-#define NODE_FILE "node.json"
-#define NODE_BYTES_MAX 65536
-#define NODE_FORMAT 1 /* of the file; another one was written by another ginnel */
-#define NODE_POOLS_MAX 16
-#define NODE_MANAGERS_MAX 8
+#define NODE_FILE            "node.json"
+#define NODE_BYTES_MAX       65536
+#define NODE_FORMAT          1 /* of the file; another one was written by another ginnel */
+#define NODE_POOLS_MAX       16
+#define NODE_MANAGERS_MAX    8
 #define NODE_OVERLAY_DEFAULT CONFIG_OVERLAY_DEFAULT
-#define NODE_POOLS_DEFAULT "10.80.0.0/14"
+#define NODE_POOLS_DEFAULT   "10.80.0.0/14"
 
 struct node_manager {
 	char name[CERT_NAME_MAX + 1];
@@ -28,7 +28,7 @@ struct node {
 	bool is_static;                  /* own PKI and static peers: no manager, no list */
 	char cluster[CERT_NAME_MAX + 1]; /* trust domain */
 	char name[CERT_NAME_MAX + 1];
-	enum cert_role role;             /* ROLE_MANAGER: this host runs manager and ca too */
+	enum cert_role role; /* ROLE_MANAGER: this host runs manager and ca too */
 	uint16_t port;
 	unsigned noverlay, npools, nprefixes, nadvertise, nmanagers;
 	struct prefix overlay[CONFIG_OVERLAY_MAX];
@@ -62,6 +62,6 @@ int node_save(const struct node *n, int state_dir); /* -EINVAL: node_refusal */
  * overlay, overlapping prefixes of peers ….
  */
 int node_from_config(struct node *out, const struct config *c, const struct cert_info *own,
-		     char *why, size_t max);
+                     char *why, size_t max);
 /* What a config may not contradict once a node is enrolled. -EINVAL with a line in why. */
 int node_check_config(const struct node *n, const struct config *c, char *why, size_t max);

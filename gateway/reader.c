@@ -346,7 +346,7 @@ static bool take_key(struct reader *r, struct reader_mapping *m)
 		advance(r);
 		return false;
 	}
-	strcpy(m->key, (const char *)r->event.data.scalar.value);
+	memcpy(m->key, r->event.data.scalar.value, r->event.data.scalar.length + 1);
 	advance(r);
 	return true;
 }

@@ -7,8 +7,8 @@
  * to what a config needs: no anchors, aliases, tags, second document or NUL. Made for hostile text.
  */
 #pragma once
-#include <stdbool.h>
 #include "gateway/config.h"
+#include <stdbool.h>
 
 struct place {
 	unsigned line, column; /* from 1 */
@@ -18,7 +18,7 @@ struct reader;
 
 /* path is what faults call the file. text lives as long as the reader. -ENOMEM. */
 int reader_new(struct reader **out, struct config_faults *faults, const char *path,
-	       const char *text, size_t len);
+               const char *text, size_t len);
 void reader_free(struct reader *r);
 
 /* At the one value of the document; false if the file holds none. */
@@ -44,8 +44,8 @@ const char *reader_scalar(struct reader *r, const char *key, struct place *at);
 #define READER_KEY_MAX 64 /* ours are shorter */
 
 struct reader_mapping {
-	const char *where;        /* "log.": before a key in faults */
-	const char *const *keys;  /* the known ones, ended by NULL, at most 32; NULL: any */
+	const char *where;       /* "log.": before a key in faults */
+	const char *const *keys; /* the known ones, ended by NULL, at most 32; NULL: any */
 	uint32_t seen;
 	bool open;
 	struct place at;          /* of the key last taken */
@@ -59,7 +59,7 @@ bool reader_broken(const struct reader *r);
  * kind, which is a fault, and the mapping is empty.
  */
 bool reader_mapping(struct reader *r, struct reader_mapping *m, const char *where,
-		    const char *const *keys);
+                    const char *const *keys);
 /* Moves to the value of the next key: its index in keys (0 if any may stand), -1 at the end. The
  * caller takes the value. Unknown and repeated keys are faults and skipped with their values.
  */

@@ -11,9 +11,9 @@
 #include "crypto/ca.h"
 #include "crypto/session.h"
 
-#define ENDS_WALL ((time_t)1800000000) /* 2027-01-15 */
-#define ENDS_MS 1000000LL
-#define ENDS_START (1000 * ENDS_MS)
+#define ENDS_WALL    ((time_t)1800000000) /* 2027-01-15 */
+#define ENDS_MS      1000000LL
+#define ENDS_START   (1000 * ENDS_MS)
 #define ENDS_CLUSTER "c1"
 
 static inline time_t ends_wall(void *arg)
@@ -36,7 +36,7 @@ static inline void ends_ca_init(struct ends_ca *c)
 	assert(ca_new(&c->ca, ENDS_CLUSTER, ENDS_WALL - 86400) == 0);
 	ca_chain(c->ca, &chain);
 	assert(cert_to_pem(pem, sizeof(pem), &len, chain.at[chain.n - 1].der,
-			   chain.at[chain.n - 1].len) == 0);
+	                   chain.at[chain.n - 1].len) == 0);
 	assert(cert_trust_new(&c->trust, (const uint8_t *)pem, len) == 0);
 }
 
@@ -54,12 +54,15 @@ struct ends_id {
 };
 
 static inline void ends_issue(const struct ends_ca *c, struct ends_id *id, const char *cluster,
-			      const char *node, enum cert_role role)
+                              const char *node, enum cert_role role)
 {
-	const struct ca_grant grant = {.cluster = cluster, .node = node, .role = role,
-				       .incarnation = 1, .issue = 1,
-				       .not_before = ENDS_WALL - 3600,
-				       .not_after = ENDS_WALL + 86400};
+	const struct ca_grant grant = {.cluster = cluster,
+	                               .node = node,
+	                               .role = role,
+	                               .incarnation = 1,
+	                               .issue = 1,
+	                               .not_before = ENDS_WALL - 3600,
+	                               .not_after = ENDS_WALL + 86400};
 	const uint8_t *spki;
 	size_t len;
 
@@ -76,11 +79,14 @@ static inline void ends_id_clear(struct ends_id *id)
 
 /* What one can be with this id, or NULL. */
 static inline struct wolf *ends_wolf_of(const struct cert_trust *trust, const char *cluster,
-					const struct ends_id *id)
+                                        const struct ends_id *id)
 {
 	struct cert_chain chain = {.n = 1, .at = {[0] = {id->der, id->len}}};
-	struct wolf_params p = {.trust = trust, .cluster = cluster, .chain = &chain,
-				.key = id->key, .wall = ends_wall};
+	struct wolf_params p = {.trust = trust,
+	                        .cluster = cluster,
+	                        .chain = &chain,
+	                        .key = id->key,
+	                        .wall = ends_wall};
 	struct wolf *w;
 
 	return wolf_new(&w, &p) < 0 ? NULL : w;
@@ -100,7 +106,7 @@ static inline struct wolf *ends_wolf(const struct ends_ca *c, const char *node, 
 
 /* -- datagrams under way ---------------------------------------------------------------------- */
 
-#define ENDS_QUEUE 512
+#define ENDS_QUEUE    512
 #define ENDS_DATAGRAM 2048
 
 struct ends_datagram {

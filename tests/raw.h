@@ -7,10 +7,10 @@
 #include <stdlib.h>
 #include <string.h>
 
-#include <wolfssl/wolfcrypt/settings.h>
-#include <wolfssl/ssl.h>
 #include <wolfssl/error-ssl.h>
 #include <wolfssl/internal.h>
+#include <wolfssl/ssl.h>
+#include <wolfssl/wolfcrypt/settings.h>
 
 #include "crypto/cert.h"
 
@@ -18,13 +18,14 @@ struct raw_as {
 	bool server, stream; /* stream: TLS over bytes */
 	const char *alpn;    /* NULL: none */
 	int group;           /* 0: the one we demand */
+	const char *cipher;  /* NULL: wolfSSL's list */
 	bool no_cid;
 	const struct cert_chain *chain; /* NULL: no certificate */
 	const struct cert_key *key;
 };
 
 #define RAW_QUEUE 64
-#define RAW_MAX 17000
+#define RAW_MAX   17000
 
 struct raw_queue {
 	unsigned n;
@@ -38,7 +39,7 @@ struct raw {
 	WOLFSSL_CTX *ctx;
 	WOLFSSL *ssl;
 	bool server, up;
-	int error; /* of the handshake, 0: none */
+	int error;                /* of the handshake, 0: none */
 	struct raw_queue in, out; /* a stream's bytes are in pieces */
 };
 
@@ -143,11 +144,13 @@ static inline void raw_init(struct raw *r, const struct raw_as *as)
 	r->server = as->server;
 	if (as->stream)
 		r->ctx = wolfSSL_CTX_new(as->server ? wolfTLSv1_3_server_method()
-						    : wolfTLSv1_3_client_method());
+		                                    : wolfTLSv1_3_client_method());
 	else
 		r->ctx = wolfSSL_CTX_new(as->server ? wolfDTLSv1_3_server_method()
-						    : wolfDTLSv1_3_client_method());
+		                                    : wolfDTLSv1_3_client_method());
 	if (!r->ctx || wolfSSL_CTX_set_groups(r->ctx, &group, 1) != WOLFSSL_SUCCESS)
+		abort();
+	if (as->cipher && wolfSSL_CTX_set_cipher_list(r->ctx, as->cipher) != WOLFSSL_SUCCESS)
 		abort();
 	wolfSSL_CTX_set_verify(r->ctx, WOLFSSL_VERIFY_PEER, raw_any);
 	if (as->chain) {
@@ -157,8 +160,8 @@ static inline void raw_init(struct raw *r, const struct raw_as *as)
 
 		wolfSSL_CTX_use_PrivateKey_buffer(r->ctx, der, (long)len, WOLFSSL_FILETYPE_ASN1);
 		wolfSSL_CTX_use_certificate_buffer(r->ctx, as->chain->at[0].der,
-						   (long)as->chain->at[0].len,
-						   WOLFSSL_FILETYPE_ASN1);
+		                                   (long)as->chain->at[0].len,
+		                                   WOLFSSL_FILETYPE_ASN1);
 	}
 	r->ssl = wolfSSL_new(r->ctx);
 	if (!r->ssl)
@@ -168,7 +171,7 @@ static inline void raw_init(struct raw *r, const struct raw_as *as)
 	if (as->alpn) {
 		snprintf(alpn, sizeof(alpn), "%s", as->alpn);
 		wolfSSL_UseALPN(r->ssl, alpn, (unsigned)strlen(alpn),
-				WOLFSSL_ALPN_CONTINUE_ON_MISMATCH);
+		                WOLFSSL_ALPN_CONTINUE_ON_MISMATCH);
 	}
 	wolfSSL_SSLSetIORecv(r->ssl, raw_receive);
 	wolfSSL_SSLSetIOSend(r->ssl, raw_send);

@@ -127,22 +127,22 @@ static void on_line(void *arg, void *user, const char *line, size_t len)
 	struct control *c = u->control;
 	char why[128] = "";
 
+	enum watch_result result = watch_line(&c->watch, line, len, why, sizeof(why));
+
 	(void)user;
-	switch (watch_line(&c->watch, line, len, why, sizeof(why))) {
-	case WATCH_NOTHING:
-		break;
-	case WATCH_CHANGED:
-		u->backoff = 0;
-		u->error[0] = '\0';
-		set_reachable(u, true);
-		control_members_changed(c);
-		break;
-	case WATCH_REFUSED:
+	if (result == WATCH_REFUSED) {
 		log_error("manager's state refused", "manager", uplink_manager(u), "reason", why,
 			  NULL);
 		snprintf(u->error, sizeof(u->error), "its state was refused: %s", why);
 		h2_close(u->h2);
-		break;
+		return;
+	}
+	if (result == WATCH_CHANGED)
+		control_members_changed(c);
+	if (!c->watch.receiving) { /* we are at its revision: a whole state, or a resume */
+		u->backoff = 0;
+		u->error[0] = '\0';
+		set_reachable(u, true);
 	}
 }
 

@@ -26,11 +26,16 @@ __asm__(".pushsection .rodata\n"
 	".popsection\n");
 extern const char guard_nft[];
 
+struct copy {
+	struct nft_ctx *nft;
+	char *listing; /* as rules_up left it; NULL: not up */
+};
+
 struct rules {
 	struct guard_plan plan;
-	struct nft_ctx *nft;  /* the plain tables, and listings */
-	struct nft_ctx *live; /* its socket owns the second copy, so it does nothing else */
-	char *listing;        /* as rules_up left it; NULL: not up */
+	struct copy plain;
+	struct copy live; /* its socket owns the table, so it does nothing but put it up */
+	struct nft_ctx *reader;
 };
 
 /* -- text ------------------------------------------------------------------------------------ */
@@ -206,19 +211,22 @@ static int list(struct nft_ctx *nft, unsigned flags, const char *what, FILE *to)
 	return 0;
 }
 
+struct listed {
+	const char *table, *sets[9];
+};
+
+#define SETS "pools", "pools6", "own", "own6", "self", "self6", "tun", "links"
+static const struct listed plain_tables[] = {
+	{"inet " PLAIN, {SETS}},
+	{"arp " PLAIN, {"pools", "own", "self", "links"}},
+	{"bridge " PLAIN, {NULL}},
+	{NULL, {NULL}},
+};
+static const struct listed live_tables[] = {{"inet " LIVE, {SETS}}, {NULL, {NULL}}};
+
 /* One command at a time: for several, libnftables reads only what the last one needs. */
-static int listing(struct nft_ctx *nft, char **out)
+static int listing(struct nft_ctx *nft, const struct listed *all, char **out)
 {
-	static const struct {
-		const char *table, *sets[9];
-	} all[] = {
-		{"inet " PLAIN,
-		 {"pools", "pools6", "own", "own6", "self", "self6", "tun", "links"}},
-		{"inet " LIVE,
-		 {"pools", "pools6", "own", "own6", "self", "self6", "tun", "links"}},
-		{"arp " PLAIN, {"pools", "own", "self", "links"}},
-		{"bridge " PLAIN, {NULL}},
-	};
 	const unsigned flags = NFT_CTX_OUTPUT_STATELESS | NFT_CTX_OUTPUT_NUMERIC_ALL;
 	char *text = NULL, what[128];
 	size_t n;
@@ -227,11 +235,11 @@ static int listing(struct nft_ctx *nft, char **out)
 
 	if (!f)
 		return -ENOMEM;
-	for (size_t t = 0; !err && t < sizeof(all) / sizeof(*all); t++) {
-		snprintf(what, sizeof(what), "list table %s", all[t].table);
+	for (; !err && all->table; all++) {
+		snprintf(what, sizeof(what), "list table %s", all->table);
 		err = list(nft, flags | NFT_CTX_OUTPUT_TERSE, what, f);
-		for (const char *const *set = all[t].sets; !err && *set; set++) {
-			snprintf(what, sizeof(what), "list set %s %s", all[t].table, *set);
+		for (const char *const *set = all->sets; !err && *set; set++) {
+			snprintf(what, sizeof(what), "list set %s %s", all->table, *set);
 			err = list(nft, flags, what, f);
 		}
 	}
@@ -254,17 +262,22 @@ int rules_new(struct rules **out, const struct guard_plan *p)
 	if (!r)
 		return -ENOMEM;
 	r->plan = *p;
-	err = context(&r->nft);
+	err = context(&r->reader);
 	if (err)
-		goto fail_nft;
-	err = context(&r->live);
+		goto fail_reader;
+	err = context(&r->plain.nft);
+	if (err)
+		goto fail_plain;
+	err = context(&r->live.nft);
 	if (err)
 		goto fail_live;
 	*out = r;
 	return 0;
 fail_live:
-	nft_ctx_free(r->nft);
-fail_nft:
+	nft_ctx_free(r->plain.nft);
+fail_plain:
+	nft_ctx_free(r->reader);
+fail_reader:
 	free(r);
 	return err;
 }
@@ -273,53 +286,70 @@ void rules_free(struct rules *r)
 {
 	if (!r)
 		return;
-	nft_ctx_free(r->live);
-	nft_ctx_free(r->nft);
-	free(r->listing);
+	nft_ctx_free(r->live.nft);
+	nft_ctx_free(r->plain.nft);
+	nft_ctx_free(r->reader);
+	free(r->live.listing);
+	free(r->plain.listing);
 	free(r);
 }
 
-int rules_up(struct rules *r, char *why, size_t max)
+static bool stands(struct rules *r, const struct copy *c, const struct listed *tables)
 {
-	char *plain, *live, *now;
+	bool same;
+	char *now;
+
+	if (!c->listing || listing(r->reader, tables, &now) < 0)
+		return false;
+	same = strcmp(now, c->listing) == 0;
+	free(now);
+	return same;
+}
+
+/* Left alone if it stands: while one copy is made anew the other one guards. */
+static int copy_up(struct rules *r, struct copy *c, const struct listed *tables,
+		   int (*text)(const struct guard_plan *p, char **out), char *why, size_t max)
+{
+	char *rules, *now;
 	int err;
 
+	if (stands(r, c, tables))
+		return 0;
 	snprintf(why, max, "no memory");
-	err = rules_text(&r->plan, &plain);
+	err = text(&r->plan, &rules);
 	if (err)
 		return err;
-	err = rules_live_text(&r->plan, &live);
+	err = run(c->nft, rules, why, max);
+	free(rules);
 	if (err)
-		goto fail_text;
-	err = run(r->nft, plain, why, max);
-	if (!err)
-		err = run(r->live, live, why, max);
-	if (err)
-		goto fail_run;
-	err = listing(r->nft, &now);
+		return err;
+	err = listing(r->reader, tables, &now);
 	if (err) {
 		snprintf(why, max, "the rules cannot be listed after they were put up");
-		goto fail_run;
+		return err;
 	}
-	free(r->listing);
-	r->listing = now;
-fail_run:
-	free(live);
-fail_text:
-	free(plain);
+	free(c->listing);
+	c->listing = now;
+	return 0;
+}
+
+/* Of hooks of one priority the youngest is asked first: the plain tables come last, so that their
+ * counters are those that count. Neither waits for the other's luck.
+ */
+int rules_up(struct rules *r, char *why, size_t max)
+{
+	char spare[256];
+	int err = copy_up(r, &r->live, live_tables, rules_live_text, why, max);
+
+	if (!err)
+		return copy_up(r, &r->plain, plain_tables, rules_text, why, max);
+	(void)copy_up(r, &r->plain, plain_tables, rules_text, spare, sizeof(spare));
 	return err;
 }
 
 bool rules_stand(struct rules *r)
 {
-	bool same;
-	char *now;
-
-	if (!r->listing || listing(r->nft, &now) < 0)
-		return false;
-	same = strcmp(now, r->listing) == 0;
-	free(now);
-	return same;
+	return stands(r, &r->plain, plain_tables) && stands(r, &r->live, live_tables);
 }
 
 int rules_down(char *why, size_t max)

@@ -17,8 +17,9 @@ int rules_new(struct rules **out, const struct guard_plan *p);
 /* The owned copy goes with it, the plain tables stay. */
 void rules_free(struct rules *r);
 
-/* Puts both copies up, whatever stood there before. On error what stood still stands; why says what
- * nftables said. -EEXIST another process owns the second copy.
+/* Puts up whichever copy does not stand as it left it, at first both, whatever stood there. On
+ * error what stood still stands; why says what nftables said. -EEXIST another process owns the
+ * second copy.
  */
 int rules_up(struct rules *r, char *why, size_t max);
 /* Do both stand, rule by rule and with all guarded prefixes, as rules_up left them? */

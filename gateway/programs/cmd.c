@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: GPL-3.0-or-later */
 #include "gateway/programs/cmd.h"
 
+#include <assert.h>
 #include <errno.h>
 #include <fcntl.h>
 #include <poll.h>
@@ -13,7 +14,7 @@
 #include <time.h>
 #include <unistd.h>
 
-#define READ_STEP 65536
+#define READ_STEP ((size_t)65536)
 
 /* -- options -------------------------------------------------------------------------------- */
 
@@ -124,7 +125,7 @@ static int ask_connect(const char *path, int *fd)
 
 	if (strlen(path) >= sizeof(to.sun_path))
 		return -ENAMETOOLONG;
-	strcpy(to.sun_path, path);
+	memcpy(to.sun_path, path, strlen(path) + 1);
 	*fd = socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0);
 	if (*fd < 0)
 		return -errno;
@@ -181,9 +182,9 @@ static int ask_receive(int fd, char **line, size_t *len)
 	for (;;) {
 		if (cap - used < READ_STEP) {
 			cap = cap ? cap * 2 : 2 * READ_STEP;
-			more = cap <= 2 * (size_t)CMD_ANSWER_MAX ? realloc(buf, cap) : NULL;
+			more = cap <= 2 * CMD_ANSWER_MAX ? realloc(buf, cap) : NULL;
 			if (!more) {
-				err = cap > 2 * (size_t)CMD_ANSWER_MAX ? -EFBIG : -ENOMEM;
+				err = cap > 2 * CMD_ANSWER_MAX ? -EFBIG : -ENOMEM;
 				break;
 			}
 			buf = more;
@@ -332,7 +333,7 @@ void cmd_ago(char out[24], const char *rfc3339, time_t now)
 
 	rest = rfc3339 ? strptime(rfc3339, "%Y-%m-%dT%H:%M:%S", &tm) : NULL;
 	if (!rest || (*rest != 'Z' && *rest != '.')) {
-		strcpy(out, "-");
+		snprintf(out, 24, "-");
 		return;
 	}
 	s = (long long)now - (long long)timegm(&tm);
@@ -370,6 +371,7 @@ int cmd_table_new(struct cmd_table **out, const char *const *heads)
 	t->heads = heads;
 	while (heads[t->columns])
 		t->columns++;
+	assert(t->columns > 0 && t->columns <= CMD_TABLE_COLUMNS_MAX);
 	*out = t;
 	return 0;
 }
@@ -429,6 +431,7 @@ void cmd_table_print(const struct cmd_table *t, FILE *to)
 {
 	size_t width[CMD_TABLE_COLUMNS_MAX] = {0}, n = t->columns, i;
 
+	assert(n > 0);
 	for (i = 0; i < n; i++)
 		width[i] = strlen(t->heads[i]);
 	for (i = 0; i < t->cells; i++)

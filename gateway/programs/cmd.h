@@ -7,22 +7,22 @@
  * or with --json one JSON document. One thread.
  */
 #pragma once
+#include "gateway/config.h"
+#include "gateway/node.h"
 #include <jansson.h>
 #include <stdbool.h>
 #include <stddef.h>
 #include <stdio.h>
 #include <time.h>
-#include "gateway/config.h"
-#include "gateway/node.h"
 
-#define CMD_OPTIONS_MAX 32 /* given at once, repetitions included */
-#define CMD_ANSWER_MAX (16 << 20)
+#define CMD_OPTIONS_MAX       32 /* given at once, repetitions included */
+#define CMD_ANSWER_MAX        ((size_t)16 << 20)
 #define CMD_ANSWER_TIMEOUT_MS 10000
 #define CMD_TABLE_COLUMNS_MAX 12
 
 #define CMD_CONFIG_DEFAULT "/etc/ginnel/ginnel.yaml"
-#define CMD_STATE_DEFAULT "/var/lib/ginnel"
-#define CMD_RUN_DEFAULT "/run/ginnel"
+#define CMD_STATE_DEFAULT  "/var/lib/ginnel"
+#define CMD_RUN_DEFAULT    "/run/ginnel"
 
 /* DESIGN of the command line: scripts depend on these numbers. */
 enum cmd_exit {
@@ -127,8 +127,8 @@ const char *cmd_text(const json_t *object, const char *key);
 
 /* -- commands ---------------------------------------------------------------------------------- */
 
-int cmd_init(struct cmd *c);         /* cmd_init.c: --cluster --name --advertise --overlay --pools */
-int cmd_join(struct cmd *c);         /* cmd_join.c: --token-file --name --advertise; MANAGER[:PORT] */
+int cmd_init(struct cmd *c); /* cmd_init.c: --cluster --name --advertise --overlay --pools */
+int cmd_join(struct cmd *c); /* cmd_join.c: --token-file --name --advertise; MANAGER[:PORT] */
 int cmd_token_create(struct cmd *c); /* cmd_token.c: --role --name --label (many) --ttl */
 int cmd_token_list(struct cmd *c);
 int cmd_token_revoke(struct cmd *c); /* ID */

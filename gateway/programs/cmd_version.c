@@ -15,7 +15,7 @@ int cmd_version(struct cmd *c)
 	int ret;
 
 	if (uname(&u) < 0)
-		strcpy(u.release, "unknown");
+		snprintf(u.release, sizeof(u.release), "unknown");
 	if (!c->json) {
 		printf("ginnel   %s\nwolfSSL  %s\naead     %s\nkex      %s\nkernel   %s\n",
 		       GINNEL_VERSION, wolf_version(), wolf_aead(), KEX, u.release);

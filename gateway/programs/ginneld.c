@@ -281,6 +281,7 @@ static int load_identity(struct daemon *d, const char *folder, const char *base,
 			 size_t max)
 {
 	time_t wall = time(NULL);
+	struct stat st;
 	int dir, err;
 
 	if (d->node.is_static)
@@ -291,7 +292,13 @@ static int load_identity(struct daemon *d, const char *folder, const char *base,
 		snprintf(why, max, "%s/%s: %s", d->state_path, folder, strerror(errno));
 		return -errno;
 	}
-	err = identity_load_dir(&d->identity, dir, base, wall, why, max);
+	/* As the process whose folder it is: root would not take a key of another's. */
+	if (fstat(dir, &st) < 0 || seteuid(st.st_uid) < 0)
+		err = -errno;
+	else
+		err = identity_load_dir(&d->identity, dir, base, wall, why, max);
+	if (seteuid(0) < 0)
+		err = -errno;
 	close(dir);
 	return err;
 }

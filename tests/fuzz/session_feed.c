@@ -48,8 +48,8 @@ static void start(void)
 			if (s)
 				session_feed(s, d.bytes, d.len, ENDS_START);
 			else
-				session_listener_feed(listener, &accept, d.bytes, d.len,
-						      ENDS_START, &s);
+				session_listener_feed(listener, &accept, d.bytes, d.len, ENDS_START,
+				                      &s);
 		}
 		if (to_client.n) {
 			ends_take(&to_client, &d);
@@ -106,8 +106,8 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 	} else if (whom == 2) {
 		/* The second hello with its cookie, which is good for long. */
 		for (unsigned i = 0; i < genuine.n && !s; i++)
-			session_listener_feed(listener, &from, genuine.d[i].bytes,
-					      genuine.d[i].len, now, &s);
+			session_listener_feed(listener, &from, genuine.d[i].bytes, genuine.d[i].len,
+			                      now, &s);
 		assert(s);
 	}
 	for (int i = 0; i < 40 && size; i++) {

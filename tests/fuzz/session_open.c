@@ -38,8 +38,8 @@ static void pair_make(void)
 			if (server)
 				session_feed(server, d.bytes, d.len, ENDS_START);
 			else
-				session_listener_feed(listener, &accept, d.bytes, d.len,
-						      ENDS_START, &server);
+				session_listener_feed(listener, &accept, d.bytes, d.len, ENDS_START,
+				                      &server);
 		}
 		if (to_client.n) {
 			ends_take(&to_client, &d);

@@ -135,7 +135,20 @@ says() {
 	says '--stat: unknown option; did you mean "--state"?'
 }
 
+@test "half a command is no command" {
+	run -2 ginnel token
+	says 'token: needs one of create, list, revoke; see its help with --help'
+	run -2 ginnel token --ttl 1h
+	says 'token: needs one of create, list, revoke; see its help with --help'
+	run -0 ginnel token --help
+	[ "$(grep -c ^Usage: <<<"$output")" = 3 ]
+}
+
 @test "what else is wrong with a command line is exit 1" {
+	run -1 ginnel join
+	says 'join: needs MANAGER[:PORT]; see its help with --help'
+	run -1 ginnel init --name a --name b
+	says '--name: given twice; give it once'
 	run -1 ginnel config check
 	says 'config check: needs F; see its help with --help'
 	run -1 ginnel status now

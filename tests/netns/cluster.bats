@@ -74,12 +74,13 @@ all_pairs() { # SECONDS
 	n2=$(address n2)
 	capture_start
 	(markers_to n1 "$n2" 10000 5000 >/dev/null) 3>&- &
+	sender=$!
 	for _ in 1 2 3; do
 		sleep 0.4
 		kill -KILL "$(process_of n1 engine)"
 		until_ok 5 process_of n1 engine
 	done
-	wait
+	wait "$sender"
 	capture_stop
 	[ "$captured_markers" = 0 ]
 	[ "$captured_drops" = 0 ]

@@ -86,6 +86,7 @@ start() { # NODE [ARGUMENT...]: ginneld in the background
 	ip netns exec "$LAB_P$node" "$GINNEL_BIN/ginneld" --state "$LAB/$node/state" \
 		--run "$LAB/$node/run" "$@" >>"$LAB/$node/log" 2>&1 3>&- &
 	echo $! >"$LAB/$node/pid"
+	disown # its death is no news to the shell
 }
 pid_of() { cat "$LAB/$1/pid"; }
 process_of() { # NODE ROLE: pid of engine, manager or ca; 1 if there is none

@@ -64,7 +64,7 @@ both_up() {
 	both_up
 	capture_start
 	(markers_to n1 10.77.2.1 15000 2500 >"$LAB/sent") 3>&- &
-	local sender=$!
+	sender=$!
 	sleep 0.5
 	stop n1
 	sleep 0.5

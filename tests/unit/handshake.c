@@ -12,17 +12,17 @@
 
 #include "tests/ends.h"
 
-#define PATH (10 * ENDS_MS)
-#define LATE (300 * ENDS_MS)
+#define PATH      (10 * ENDS_MS)
+#define LATE      (300 * ENDS_MS)
 #define POSITIONS 20 /* an undisturbed handshake has 15 datagrams */
-#define END (ENDS_START + SESSION_DEADLINE)
+#define END       (ENDS_START + SESSION_DEADLINE)
 
 enum fault { NONE, LOST, DOUBLED, AFTER_NEXT, LATE_300, FAULTS };
 static const char *const fault_names[] = {"-", "lost", "doubled", "after the next", "late"};
 
 struct plan {
 	enum fault at[64];
-	unsigned loss;  /* per cent, of all */
+	unsigned loss; /* per cent, of all */
 	uint32_t dice;
 };
 
@@ -31,7 +31,7 @@ struct side {
 	struct net *net;
 	struct ends_queue in;
 	struct session *s;
-	bool held;  /* AFTER_NEXT: waits for the next one in the same direction */
+	bool held; /* AFTER_NEXT: waits for the next one in the same direction */
 	struct ends_datagram hold;
 };
 
@@ -114,7 +114,7 @@ static void server_gets(struct net *net, const struct ends_datagram *d)
 
 	if (session_is_new_hello(net->server.s, d->bytes, d->len)) {
 		if (session_listener_feed(net->listener, &net->accept, d->bytes, d->len, net->now,
-					  &fresh) == 1) {
+		                          &fresh) == 1) {
 			net->replaced += net->server.s != NULL;
 			session_free(net->server.s);
 			net->server.s = fresh;
@@ -289,7 +289,7 @@ Test(handshake, completes_with_any_two_datagrams_lost_doubled_or_late)
 				plan.at[i] = (enum fault)(1 + k % (FAULTS - 1));
 				plan.at[j] = (enum fault)(1 + k / (FAULTS - 1));
 				snprintf(what, sizeof(what), "%u %s, %u %s", i,
-					 fault_names[plan.at[i]], j, fault_names[plan.at[j]]);
+				         fault_names[plan.at[i]], j, fault_names[plan.at[j]]);
 				note(&worst, run(&plan, NULL), what);
 			}
 	report(&worst, "two");
@@ -329,7 +329,7 @@ Test(handshake, a_longer_run_for_soak)
 
 			plan.at[i] = (enum fault)(1 + roll(&dice) % (FAULTS - 1));
 			used += snprintf(what + used, sizeof(what) - (size_t)used, "%u %s, ", i,
-					 fault_names[plan.at[i]]);
+			                 fault_names[plan.at[i]]);
 		}
 		note(&worst, run(&plan, NULL), what);
 	}

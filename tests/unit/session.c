@@ -50,8 +50,8 @@ static struct pair *pair_new(struct wolf *c, struct wolf *s, const char *expect)
 	struct session_dial dial = {expect, {1, 2, 3, 4}, ends_emit, &p->to_server};
 
 	p->now = ENDS_START;
-	p->accept = (struct session_accept){"10.9.0.1:1", 10, {5, 6, 7, 8}, ends_emit,
-					    &p->to_client};
+	p->accept =
+		(struct session_accept){"10.9.0.1:1", 10, {5, 6, 7, 8}, ends_emit, &p->to_client};
 	cr_assert_eq(session_listener_new(&p->listener, s), 0);
 	cr_assert_eq(session_dial(&p->client, c, &dial, p->now), 0);
 	return p;
@@ -132,7 +132,7 @@ static void finish(struct pair *p)
 	settle(p);
 	while (p->now < ENDS_START + 20 * SEC &&
 	       (session_state(p->client) == SESSION_HANDSHAKE ||
-		(p->server && session_state(p->server) == SESSION_HANDSHAKE))) {
+	        (p->server && session_state(p->server) == SESSION_HANDSHAKE))) {
 		int64_t at = session_deadline(p->client);
 
 		if (p->server && session_deadline(p->server) < at)
@@ -215,13 +215,14 @@ Test(session, seals_what_it_says_and_no_more)
 
 		cr_assert(n > (ssize_t)len && n <= (ssize_t)(len + SESSION_OVERHEAD));
 		cr_assert_eq(memcmp(session_datagram_cid(d, (size_t)n), session_cid(p->server), 4),
-			     0);
+		             0);
 		cr_assert_eq(session_open(p->server, d, (size_t)n, out, sizeof(out), p->now), len);
 		cr_assert_eq(memcmp(out, plain, len), 0);
 	}
 	cr_assert_eq(session_sealed(p->client), sizeof(sizes) / sizeof(sizes[0]));
 	cr_assert_eq(session_seal(p->client, plain, 0, d, sizeof(d)), -EMSGSIZE);
-	cr_assert_eq(session_seal(p->client, plain, SESSION_PLAIN_MAX + 1, d, sizeof(d)), -EMSGSIZE);
+	cr_assert_eq(session_seal(p->client, plain, SESSION_PLAIN_MAX + 1, d, sizeof(d)),
+	             -EMSGSIZE);
 	cr_assert_eq(session_seal(p->client, plain, 100, d, 100 + SESSION_OVERHEAD - 1), -EMSGSIZE);
 	still_well(p);
 	pair_free(p);
@@ -443,8 +444,8 @@ Test(session, comes_up_though_alerts_acks_and_noise_are_forged)
 {
 	static const uint8_t alert[] = {21, 0xfe, 0xfd, 0, 0, 0, 0, 0, 0, 0, 9, 0, 2, 2, 40};
 	uint8_t ack[13 + 2 + 16 * 12] = {26, 0xfe, 0xfd, 0, 0, 0, 0, 0, 0, 0, 9, 0, 194, 0, 192};
-	uint8_t noise[] = {22, 0xfe, 0xfd, 0, 0, 0, 0, 0, 0, 0, 1, 0, 16, 2, 0, 0, 4,
-			   0, 0,    0,    0, 0, 0, 0, 4, 0xa, 0xb, 0xc, 0xd};
+	uint8_t noise[] = {22, 0xfe, 0xfd, 0, 0, 0, 0, 0, 0, 0, 1,   0,   16,  2,  0,
+	                   0,  4,    0,    0, 0, 0, 0, 0, 0, 4, 0xa, 0xb, 0xc, 0xd};
 	struct pair *p = pair_new(n1, n2, "n2");
 	bool more;
 
@@ -464,7 +465,7 @@ Test(session, comes_up_though_alerts_acks_and_noise_are_forged)
 			cr_assert_neq(session_state(p->server), SESSION_FAILED);
 			/* up by no forged acknowledgement */
 			cr_assert(session_state(p->client) != SESSION_UP ||
-				  session_state(p->server) == SESSION_UP);
+			          session_state(p->server) == SESSION_UP);
 		}
 		more = pass_to_server(p);
 		more |= pass_to_client(p);
@@ -548,7 +549,7 @@ Test(session, believes_a_refusal_in_the_clear_when_nothing_better_comes)
 	cr_assert_eq(p->now, ENDS_START + SESSION_RESTART);
 	cr_assert_eq(session_peer_alert(p->client), 120);
 	cr_assert_str_eq(session_why(p->client),
-			 "the peer ended it: no common application protocol (alert 120)");
+	                 "the peer ended it: no common application protocol (alert 120)");
 	pair_free(p);
 }
 
@@ -744,8 +745,7 @@ Test(session, many_clients_of_one_listener_come_up_amid_noise)
 			struct ends_datagram junk = {.len = 200};
 
 			for (size_t k = 0; k < junk.len; k++)
-				junk.bytes[k] =
-					(uint8_t)((dice = dice * 1103515245 + 12345) >> 16);
+				junk.bytes[k] = (uint8_t)((dice = dice * 1103515245 + 12345) >> 16);
 			give_server(p[i], junk.bytes, junk.len);
 			if (p[i]->to_server.n) { /* half a hello, and a damaged one */
 				junk = *ends_next(&p[i]->to_server);
@@ -761,7 +761,7 @@ Test(session, many_clients_of_one_listener_come_up_amid_noise)
 	for (int i = 0; i < CLIENTS; i++) {
 		finish(p[i]);
 		cr_assert_eq(session_state(p[i]->client), SESSION_UP, "%s",
-			     session_why(p[i]->client));
+		             session_why(p[i]->client));
 		cr_assert_eq(session_state(p[i]->server), SESSION_UP);
 		cr_assert_eq(session_cid(p[i]->server)[0], i);
 		still_well(p[i]);
@@ -814,8 +814,12 @@ static struct wolf *wolf_admitting(const char *node, struct cert_info *saw)
 {
 	struct ends_id id;
 	struct cert_chain chain = {.n = 1};
-	struct wolf_params params = {.trust = ca.trust, .cluster = ENDS_CLUSTER, .chain = &chain,
-				     .wall = ends_wall, .admit = admit, .admit_arg = saw};
+	struct wolf_params params = {.trust = ca.trust,
+	                             .cluster = ENDS_CLUSTER,
+	                             .chain = &chain,
+	                             .wall = ends_wall,
+	                             .admit = admit,
+	                             .admit_arg = saw};
 	struct wolf *w;
 
 	ends_issue(&ca, &id, ENDS_CLUSTER, node, ROLE_NODE);
@@ -832,9 +836,9 @@ static void refused_by_client(struct pair *p, enum cert_refusal why)
 	finish(p);
 	cr_assert_eq(session_state(p->client), SESSION_FAILED);
 	cr_assert_eq(session_refusal(p->client), why, "%s",
-		     cert_refusal_name(session_refusal(p->client)));
+	             cert_refusal_name(session_refusal(p->client)));
 	cr_assert(strstr(session_why(p->client), cert_refusal_text(why)), "%s",
-		  session_why(p->client));
+	          session_why(p->client));
 	cr_assert_null(session_peer(p->client));
 	cr_assert(!p->server || session_state(p->server) == SESSION_FAILED);
 	cr_assert(!p->server || session_peer_alert(p->server) > 0);
@@ -845,7 +849,7 @@ static void refused_by_server(struct pair *p, enum cert_refusal why)
 	settle(p);
 	cr_assert_eq(session_state(p->server), SESSION_FAILED);
 	cr_assert_eq(session_refusal(p->server), why, "%s",
-		     cert_refusal_name(session_refusal(p->server)));
+	             cert_refusal_name(session_refusal(p->server)));
 	cr_assert(strstr(session_why(p->server), cert_refusal_text(why)));
 	cr_assert_null(session_peer(p->server));
 	cr_assert_eq(session_state(p->client), SESSION_FAILED); /* and never up before */
@@ -1036,8 +1040,8 @@ Test(session, talks_to_any_dtls_1_3_peer_and_answers_its_key_updates)
 
 	node_init(&n, "n7");
 	for (int server = 0; server < 2; server++) {
-		struct raw_as as = {.server = server, .alpn = ALPN_TUNNEL, .chain = &n.chain,
-				    .key = n.id.key};
+		struct raw_as as = {
+			.server = server, .alpn = ALPN_TUNNEL, .chain = &n.chain, .key = n.id.key};
 		struct foreign *f = foreign_meet(n1, &as, "n7");
 
 		cr_assert_eq(session_state(f->s), SESSION_UP, "%s", session_why(f->s));
@@ -1048,8 +1052,9 @@ Test(session, talks_to_any_dtls_1_3_peer_and_answers_its_key_updates)
 			for (int k = 0; k < 4; k++) {
 				while (f->raw.out.n) {
 					cr_assert_eq(session_open(f->s, f->raw.out.d[0].bytes,
-								  f->raw.out.d[0].len, out,
-								  sizeof(out), f->now), 0);
+					                          f->raw.out.d[0].len, out,
+					                          sizeof(out), f->now),
+					             0);
 					raw_drop(&f->raw.out);
 				}
 				cr_assert_lt(wolfSSL_read(f->raw.ssl, out, sizeof(out)), 1);
@@ -1057,6 +1062,56 @@ Test(session, talks_to_any_dtls_1_3_peer_and_answers_its_key_updates)
 			carries_data(f);
 			cr_assert_eq(session_deadline(f->s), INT64_MAX);
 		}
+		foreign_free(f);
+	}
+	ends_id_clear(&n.id);
+}
+
+/* One that has no AES in hardware asks for ChaCha20 alone, or is asked for it. */
+Test(session, takes_either_cipher_and_no_third)
+{
+	static const char *const ciphers[] = {"TLS13-CHACHA20-POLY1305-SHA256",
+	                                      "TLS13-AES128-GCM-SHA256"};
+	struct node n;
+
+	node_init(&n, "n7");
+	for (int c = 0; c < 2; c++)
+		for (int server = 0; server < 2; server++) {
+			struct raw_as as = {.server = server,
+			                    .alpn = ALPN_TUNNEL,
+			                    .cipher = ciphers[c],
+			                    .chain = &n.chain,
+			                    .key = n.id.key};
+			struct foreign *f = foreign_meet(n1, &as, "n7");
+			uint8_t d[256], out[256];
+			ssize_t len;
+
+			cr_assert_eq(session_state(f->s), SESSION_UP, "%s", session_why(f->s));
+			cr_assert_str_eq(session_cipher(f->s), ciphers[c]);
+			carries_data(f);
+			cr_assert_eq(wolfSSL_write(f->raw.ssl, "to me", 5), 5);
+			len = (ssize_t)f->raw.out.d[0].len;
+			for (int bit = 0; bit < len * 8; bit++) {
+				memcpy(d, f->raw.out.d[0].bytes, (size_t)len);
+				d[bit / 8] ^= (uint8_t)(1 << bit % 8);
+				cr_assert_eq(session_open(f->s, d, (size_t)len, out, sizeof(out),
+				                          f->now),
+				             -EBADMSG, "bit %d", bit);
+			}
+			cr_assert_eq(session_open(f->s, f->raw.out.d[0].bytes, (size_t)len, out,
+			                          sizeof(out), f->now),
+			             5);
+			foreign_free(f);
+		}
+	for (int server = 0; server < 2; server++) {
+		struct raw_as as = {.server = server,
+		                    .alpn = ALPN_TUNNEL,
+		                    .cipher = "TLS13-AES256-GCM-SHA384",
+		                    .chain = &n.chain,
+		                    .key = n.id.key};
+		struct foreign *f = foreign_meet(n1, &as, "n7");
+
+		cr_assert(!f->s || session_state(f->s) == SESSION_FAILED);
 		foreign_free(f);
 	}
 	ends_id_clear(&n.id);
@@ -1071,12 +1126,14 @@ Test(session, repeats_its_answer_to_a_key_update)
 	int64_t asked;
 
 	node_init(&n, "n7");
-	f = foreign_meet(n1, &(struct raw_as){.alpn = ALPN_TUNNEL, .chain = &n.chain,
-					      .key = n.id.key}, NULL);
+	f = foreign_meet(n1,
+	                 &(struct raw_as){.alpn = ALPN_TUNNEL, .chain = &n.chain, .key = n.id.key},
+	                 NULL);
 	cr_assert_eq(session_state(f->s), SESSION_UP);
 	cr_assert_eq(wolfSSL_update_keys(f->raw.ssl), WOLFSSL_SUCCESS);
 	cr_assert_eq(session_open(f->s, f->raw.out.d[0].bytes, f->raw.out.d[0].len, out,
-				  sizeof(out), f->now), 0);
+	                          sizeof(out), f->now),
+	             0);
 	f->raw.out.n = 0;
 	cr_assert_geq(f->raw.in.n, 2); /* an ACK, and a KeyUpdate of our own */
 	f->raw.in.n = 0;               /* both lost */
@@ -1088,7 +1145,7 @@ Test(session, repeats_its_answer_to_a_key_update)
 	cr_assert_lt(wolfSSL_read(f->raw.ssl, out, sizeof(out)), 1);
 	while (f->raw.out.n) {
 		session_open(f->s, f->raw.out.d[0].bytes, f->raw.out.d[0].len, out, sizeof(out),
-			     f->now);
+		             f->now);
 		raw_drop(&f->raw.out);
 	}
 	f->now = session_deadline(f->s);
@@ -1101,15 +1158,17 @@ Test(session, repeats_its_answer_to_a_key_update)
 
 Test(session, refuses_a_peer_without_our_application_protocol)
 {
-	static const char *const wrong[] = {NULL, "h2", "ginnel/2", ALPN_TUNNEL_TCP, "ginnel/",
-					    "ginnel/1,h2"};
+	static const char *const wrong[] = {NULL,      "h2",         "ginnel/2", ALPN_TUNNEL_TCP,
+	                                    "ginnel/", "ginnel/1,h2"};
 	struct node n;
 
 	node_init(&n, "n7");
 	for (size_t i = 0; i < sizeof(wrong) / sizeof(wrong[0]); i++)
 		for (int server = 0; server < 2; server++) {
-			struct raw_as as = {.server = server, .alpn = wrong[i], .chain = &n.chain,
-					    .key = n.id.key};
+			struct raw_as as = {.server = server,
+			                    .alpn = wrong[i],
+			                    .chain = &n.chain,
+			                    .key = n.id.key};
 			struct foreign *f;
 
 			if (server && wrong[i] && strchr(wrong[i], ','))
@@ -1118,7 +1177,7 @@ Test(session, refuses_a_peer_without_our_application_protocol)
 			cr_assert(f->s);
 			cr_assert_eq(session_state(f->s), SESSION_FAILED, "%s", wrong[i]);
 			cr_assert(strstr(session_why(f->s), "application protocol"), "%s",
-				  session_why(f->s));
+			          session_why(f->s));
 			if (!server)
 				cr_assert_eq(raw_alert(&f->raw), 120);
 			cr_assert_null(session_peer(f->s));
@@ -1133,14 +1192,22 @@ Test(session, refuses_a_weaker_key_exchange)
 	struct foreign *f;
 
 	node_init(&n, "n7");
-	f = foreign_meet(n1, &(struct raw_as){.alpn = ALPN_TUNNEL, .group = WOLFSSL_ECC_X25519,
-					      .chain = &n.chain, .key = n.id.key}, NULL);
+	f = foreign_meet(n1,
+	                 &(struct raw_as){.alpn = ALPN_TUNNEL,
+	                                  .group = WOLFSSL_ECC_X25519,
+	                                  .chain = &n.chain,
+	                                  .key = n.id.key},
+	                 NULL);
 	cr_assert_null(f->s); /* a stranger's hello that offers less is not answered */
 	cr_assert_eq(f->raw.in.n, 0);
 	foreign_free(f);
-	f = foreign_meet(n1, &(struct raw_as){.server = true, .alpn = ALPN_TUNNEL,
-					      .group = WOLFSSL_ECC_X25519, .chain = &n.chain,
-					      .key = n.id.key}, "n7");
+	f = foreign_meet(n1,
+	                 &(struct raw_as){.server = true,
+	                                  .alpn = ALPN_TUNNEL,
+	                                  .group = WOLFSSL_ECC_X25519,
+	                                  .chain = &n.chain,
+	                                  .key = n.id.key},
+	                 "n7");
 	cr_assert_eq(session_state(f->s), SESSION_FAILED);
 	cr_assert(f->now >= ENDS_START + SESSION_RESTART);
 	printf("X25519 only: %s\n", session_why(f->s));
@@ -1154,8 +1221,11 @@ Test(session, refuses_a_peer_without_a_connection_id)
 
 	node_init(&n, "n7");
 	for (int server = 0; server < 2; server++) {
-		struct raw_as as = {.server = server, .alpn = ALPN_TUNNEL, .no_cid = true,
-				    .chain = &n.chain, .key = n.id.key};
+		struct raw_as as = {.server = server,
+		                    .alpn = ALPN_TUNNEL,
+		                    .no_cid = true,
+		                    .chain = &n.chain,
+		                    .key = n.id.key};
 		struct foreign *f = foreign_meet(n1, &as, "n7");
 
 		cr_assert_eq(session_state(f->s), SESSION_FAILED);
@@ -1228,11 +1298,11 @@ Test(session, refuses_the_zoo_by_name_at_both_ends)
 			f = foreign_meet(w, &as, "n7");
 			cr_assert(f->s);
 			cr_expect_eq(session_refusal(f->s), want, "%s as %s: %s, %s",
-				     zoo_list[kind].name, server ? "server" : "client",
-				     cert_refusal_name(session_refusal(f->s)), session_why(f->s));
+			             zoo_list[kind].name, server ? "server" : "client",
+			             cert_refusal_name(session_refusal(f->s)), session_why(f->s));
 			cr_assert_eq(session_state(f->s),
-				     want == CERT_OK ? SESSION_UP : SESSION_FAILED, "%s",
-				     session_why(f->s));
+			             want == CERT_OK ? SESSION_UP : SESSION_FAILED, "%s",
+			             session_why(f->s));
 			cr_assert_eq(session_peer(f->s) != NULL, want == CERT_OK);
 			if (want != CERT_OK)
 				cr_assert_gt(raw_alert(&f->raw), 0, "%s", zoo_list[kind].name);

@@ -247,7 +247,7 @@ Test(stream, a_joiner_is_not_fooled_by_the_right_root_behind_a_wrong_leaf)
 {
 	static const enum zoo_kind kinds[] = {ZOO_OTHER_CA, ZOO_SAME_CA, ZOO_SELF_SIGNED, ZOO_NODE};
 	static const enum cert_refusal why[] = {CERT_OTHER_CA, CERT_OTHER_CA, CERT_SELF_SIGNED,
-						CERT_ROLE};
+	                                        CERT_ROLE};
 	struct zoo_ca root;
 	struct cert_trust *trust;
 	struct wolf *j;
@@ -279,7 +279,7 @@ Test(stream, a_joiner_is_not_fooled_by_the_right_root_behind_a_wrong_leaf)
 			stream_feed(s, raw.out.d[k].bytes, raw.out.d[k].len);
 		cr_assert_eq(stream_read(s, buf, sizeof(buf)), -EPIPE);
 		cr_assert_eq(stream_refusal(s), why[i], "%s: %s", zoo_list[kinds[i]].name,
-			     cert_refusal_name(stream_refusal(s)));
+		             cert_refusal_name(stream_refusal(s)));
 		stream_free(s);
 		raw_clear(&raw);
 		zoo_node_clear(&peer);
@@ -529,16 +529,21 @@ static void foreign_chain(struct cert_chain *chain, struct ends_id *id, const ch
 
 Test(stream, takes_one_application_protocol_and_no_list)
 {
-	static const char *const wrong[] = {NULL, "h2", "ginnel-ctl/2", ALPN_TUNNEL,
-					    ALPN_TUNNEL_TCP, "ginnel-ctl/1,ginnel-join/1",
-					    "ginnel-join/1,h2", "h2,ginnel-ctl/1"};
+	static const char *const wrong[] = {NULL,
+	                                    "h2",
+	                                    "ginnel-ctl/2",
+	                                    ALPN_TUNNEL,
+	                                    ALPN_TUNNEL_TCP,
+	                                    "ginnel-ctl/1,ginnel-join/1",
+	                                    "ginnel-join/1,h2",
+	                                    "h2,ginnel-ctl/1"};
 	struct cert_chain chain;
 	struct ends_id id;
 
 	foreign_chain(&chain, &id, "n7");
 	for (size_t i = 0; i < sizeof(wrong) / sizeof(wrong[0]); i++) {
-		struct raw_as as = {.stream = true, .alpn = wrong[i], .chain = &chain,
-				    .key = id.key};
+		struct raw_as as = {
+			.stream = true, .alpn = wrong[i], .chain = &chain, .key = id.key};
 		struct foreign *f = foreign_new(manager, &as);
 
 		foreign_settle(f);
@@ -560,13 +565,17 @@ Test(stream, a_client_refuses_a_server_that_agrees_on_no_protocol)
 	chain.n = 1;
 	chain.at[0].der = id.der;
 	chain.at[0].len = id.len;
-	f = foreign_new(node, &(struct raw_as){.server = true, .stream = true, .alpn = ALPN_CONTROL,
-					       .chain = &chain, .key = id.key});
+	f = foreign_new(node, &(struct raw_as){.server = true,
+	                                       .stream = true,
+	                                       .alpn = ALPN_CONTROL,
+	                                       .chain = &chain,
+	                                       .key = id.key});
 	foreign_settle(f);
 	cr_assert(stream_up(f->s), "%s", stream_why(f->s));
 	foreign_free(f);
-	f = foreign_new(node, &(struct raw_as){.server = true, .stream = true, .chain = &chain,
-					       .key = id.key});
+	f = foreign_new(
+		node,
+		&(struct raw_as){.server = true, .stream = true, .chain = &chain, .key = id.key});
 	foreign_settle(f);
 	cr_assert(!stream_up(f->s));
 	cr_assert(strstr(stream_why(f->s), "application protocol"), "%s", stream_why(f->s));
@@ -600,7 +609,7 @@ Test(stream, the_second_hello_must_name_the_same_protocol)
 		TLSX_Remove(&f->raw.ssl->extensions, TLSX_APPLICATION_LAYER_PROTOCOL, NULL);
 		snprintf(name, sizeof(name), "%s", second[i]);
 		wolfSSL_UseALPN(f->raw.ssl, name, (unsigned)strlen(name),
-				WOLFSSL_ALPN_CONTINUE_ON_MISMATCH);
+		                WOLFSSL_ALPN_CONTINUE_ON_MISMATCH);
 		raw_put(&f->raw.in, d, n);
 		stream_sent(f->s, n);
 		foreign_settle(f);
@@ -620,8 +629,12 @@ Test(stream, refuses_a_weaker_key_exchange)
 
 	foreign_chain(&chain, &id, "n7");
 	for (int server = 0; server < 2; server++) {
-		struct raw_as as = {.server = server, .stream = true, .alpn = ALPN_CONTROL,
-				    .group = WOLFSSL_ECC_X25519, .chain = &chain, .key = id.key};
+		struct raw_as as = {.server = server,
+		                    .stream = true,
+		                    .alpn = ALPN_CONTROL,
+		                    .group = WOLFSSL_ECC_X25519,
+		                    .chain = &chain,
+		                    .key = id.key};
 		struct foreign *f = foreign_new(server ? node : manager, &as);
 
 		foreign_settle(f);
@@ -661,8 +674,10 @@ Test(stream, a_flood_of_key_updates_ends_it)
 	ssize_t r = 0;
 
 	foreign_chain(&chain, &id, "n7");
-	f = foreign_new(manager, &(struct raw_as){.stream = true, .alpn = ALPN_CONTROL,
-						  .chain = &chain, .key = id.key});
+	f = foreign_new(manager, &(struct raw_as){.stream = true,
+	                                          .alpn = ALPN_CONTROL,
+	                                          .chain = &chain,
+	                                          .key = id.key});
 	foreign_settle(f);
 	cr_assert(stream_up(f->s));
 	for (int i = 0; i < 20000 && r == 0; i++) {
@@ -722,10 +737,10 @@ Test(stream, refuses_the_zoo_by_name_at_both_ends)
 			f = foreign_new(w, &as);
 			foreign_settle(f);
 			cr_expect_eq(stream_refusal(f->s), want, "%s as %s: %s, %s",
-				     zoo_list[kind].name, server ? "server" : "client",
-				     cert_refusal_name(stream_refusal(f->s)), stream_why(f->s));
+			             zoo_list[kind].name, server ? "server" : "client",
+			             cert_refusal_name(stream_refusal(f->s)), stream_why(f->s));
 			cr_expect_eq(stream_up(f->s), want == CERT_OK, "%s: %s",
-				     zoo_list[kind].name, stream_why(f->s));
+			             zoo_list[kind].name, stream_why(f->s));
 			cr_expect_eq(stream_peer(f->s) != NULL, want == CERT_OK);
 			if (want != CERT_OK)
 				cr_expect_gt(raw_alert(&f->raw), 0, "%s", zoo_list[kind].name);
