@@ -140,6 +140,11 @@ int statedir_take(struct statedir *s, const struct cmd *c, const char *what)
 	s->fd = -1;
 	for (int p = 0; p < STATEDIR_PARTS; p++)
 		s->part[p].fd = -1;
+	if (geteuid() != 0) {
+		fault("it makes folders for root and for users of ginnel's own", "run it as root",
+		      "%s", what);
+		return CMD_FAILED;
+	}
 	if (folder_open(&s->fd, c->state_path, NULL, why, sizeof(why))) {
 		fault(NULL, NULL, "%s: %s", what, why);
 		return CMD_FAILED;
