@@ -11,6 +11,7 @@ setup() {
 teardown() { lab_down; }
 
 @test "1,000,000 markers over up, down, kill -9 and restart: none on the wire" {
+	capture_proves_itself n1 10.77.2.1
 	start n1 && start n2
 	until_ok 10 peers_up n1 1
 	on n2 "$GINNEL_TOOLS/marker" recv 9999 "$LAB_MARKER" >"$LAB/received" 2>/dev/null 3>&- &
