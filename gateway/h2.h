@@ -10,25 +10,25 @@
  * anything here but h2_free, h2_feed, h2_pending and h2_close.
  */
 #pragma once
+#include "crypto/stream.h"
 #include <jansson.h>
 #include <stddef.h>
 #include <stdint.h>
 #include <sys/types.h>
-#include "crypto/stream.h"
 
-#define H2_BODY_MAX (256 * 1024)
-#define H2_BODY_JOIN_MAX (8 * 1024)
-#define H2_HEADERS_MAX (8 * 1024)
-#define H2_PATH_MAX 255
-#define H2_STREAMS 8              /* requests and watches at once on a connection; a joiner: 1 */
-#define H2_JOIN_REQUESTS 16       /* that a joiner may make on one connection, one after the other */
-#define H2_LINE_MAX (64 * 1024)   /* one line of a watch, its newline included */
-#define H2_HEARTBEAT (15 * 1000000000LL)
-#define H2_SILENCE (3 * H2_HEARTBEAT)  /* nothing heard: over */
-#define H2_STALL (20 * 1000000000LL)   /* the peer takes no byte of ours: over */
-#define H2_CONTROL_BURST 1000     /* PING, SETTINGS, RST, empty DATA at once, and in a second */
-#define H2_CONTROL_RATE 50
-#define H2_JSON_DEPTH 16
+#define H2_BODY_MAX      262144
+#define H2_BODY_JOIN_MAX 8192
+#define H2_HEADERS_MAX   8192
+#define H2_PATH_MAX      255
+#define H2_STREAMS       8     /* requests and watches at once on a connection; a joiner: 1 */
+#define H2_JOIN_REQUESTS 16    /* that a joiner may make on one connection, one after the other */
+#define H2_LINE_MAX      65536 /* one line of a watch, its newline included */
+#define H2_HEARTBEAT     (15 * 1000000000LL)
+#define H2_SILENCE       (3 * H2_HEARTBEAT)  /* nothing heard: over */
+#define H2_STALL         (20 * 1000000000LL) /* the peer takes no byte of ours: over */
+#define H2_CONTROL_BURST 1000 /* PING, SETTINGS, RST, empty DATA at once, and in a second */
+#define H2_CONTROL_RATE  50
+#define H2_JSON_DEPTH    16
 
 struct h2;
 struct h2_request; /* one stream, either end */
@@ -48,7 +48,7 @@ struct h2_server_ops {
 	 * body is not NUL-terminated; method, path and body live until this returns.
 	 */
 	void (*request)(void *arg, struct h2 *h, struct h2_request *r, const char *method,
-			const char *path, const char *body, size_t len);
+	                const char *path, const char *body, size_t len);
 	/* The stream is over (answered, reset, or the connection ended): forget r. Called once for
 	 * each request that was handed out.
 	 */
@@ -61,14 +61,14 @@ struct h2_server_ops {
 
 /* Takes s (from stream_accept), also on failure. The ALPN decides whether it is a joiner. */
 int h2_server_new(struct h2 **out, struct stream *s, const struct h2_server_ops *ops, void *arg,
-		  int64_t now);
+                  int64_t now);
 /* Copies json. -EALREADY it was answered, -ENOMEM. */
 int h2_reply(struct h2_request *r, int status, const char *json, size_t len);
-int h2_watch(struct h2_request *r);  /* 200 and an endless body from ops->watch */
-void h2_wake(struct h2_request *r);  /* ops->watch has something to say */
+int h2_watch(struct h2_request *r); /* 200 and an endless body from ops->watch */
+void h2_wake(struct h2_request *r); /* ops->watch has something to say */
 void h2_set_user(struct h2_request *r, void *user);
 void *h2_user(const struct h2_request *r);
-bool h2_joiner(const struct h2 *h);  /* valid once h2_up */
+bool h2_joiner(const struct h2 *h); /* valid once h2_up */
 
 /* -- client -- */
 struct h2_client_ops {
@@ -76,19 +76,19 @@ struct h2_client_ops {
 	 * body only if the status is not 200. Called once for each h2_ask.
 	 */
 	void (*response)(void *arg, void *user, int status, const char *body, size_t len,
-			 const char *why);
+	                 const char *why);
 	/* One line of a watch, without its newline. */
 	void (*line)(void *arg, void *user, const char *line, size_t len);
 };
 
 /* Takes s (from stream_dial), also on failure. */
 int h2_client_new(struct h2 **out, struct stream *s, const struct h2_client_ops *ops, void *arg,
-		  int64_t now);
+                  int64_t now);
 /* user comes back with the answer. body may be NULL. -EAGAIN H2_STREAMS are open, -EPIPE over;
  * before the connection is up requests wait.
  */
 int h2_ask(struct h2 *h, const char *method, const char *path, const char *body, size_t len,
-	   void *user);
+           void *user);
 int h2_ask_watch(struct h2 *h, const char *path, void *user);
 
 /* -- both -- */

@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: GPL-3.0-or-later */
 /* folder - for tests: a folder of their own with a registry in it. */
 #pragma once
+#include "gateway/manager/registry.h"
 #include <assert.h>
 #include <dirent.h>
 #include <fcntl.h>
@@ -8,7 +9,6 @@
 #include <stdlib.h>
 #include <string.h>
 #include <unistd.h>
-#include "gateway/manager/registry.h"
 
 struct folder {
 	char path[64];

@@ -25,7 +25,7 @@ BEGIN {
 	lib("^intel-ipsec-mb[.]h$", "^crypto/[^/]*[.]c$")
 	lib("^libmnl/", "^tun/[^/]*[.]c$")
 	lib("^event2/|^event[.]h$|^evhttp[.]h$|^evdns[.]h$", "^gateway/(control|manager)/|^gateway/programs/docker[.]c$")
-	lib("^nghttp2/", "^gateway/h2[.]c$")
+	lib("^nghttp2/", "^gateway/h2(_frames)?[.][ch]$")
 	lib("^urcu|^urcu[.]h$", "^gateway/engine/([^/]*[.]c|rcu[.]h)$")
 	lib("^sqlite3", "^gateway/manager/|^gateway/privsep/ledger[.]c$")
 	lib("^nftables/", "^gateway/privsep/[^/]*[.]c$")

@@ -8,7 +8,7 @@
 #endif
 
 #define LINK_SECOND 1000000000LL
-#define LINK_ALPNS ALPN_CONTROL "," ALPN_JOIN
+#define LINK_ALPNS  ALPN_CONTROL "," ALPN_JOIN
 
 /* Is there memory that nobody holds? Known to the sanitizer's build alone: else false. A test's
  * process ends without asking.
@@ -34,13 +34,16 @@ static inline enum cert_refusal link_admit_all(void *arg, const struct cert_info
 	return CERT_OK;
 }
 
-static inline void link_cluster_init(struct link_cluster *c,
-				     enum cert_refusal (*admit)(void *arg, const struct cert_info *),
-				     void *arg)
+static inline void
+link_cluster_init(struct link_cluster *c,
+                  enum cert_refusal (*admit)(void *arg, const struct cert_info *), void *arg)
 {
 	struct cert_chain own, chain = {.n = 2};
-	struct wolf_params p = {.cluster = ENDS_CLUSTER, .chain = &chain, .wall = ends_wall,
-				.admit = admit, .admit_arg = arg};
+	struct wolf_params p = {.cluster = ENDS_CLUSTER,
+	                        .chain = &chain,
+	                        .wall = ends_wall,
+	                        .admit = admit,
+	                        .admit_arg = arg};
 	struct ends_id id;
 
 	assert(wolf_start() == 0);
@@ -67,7 +70,7 @@ static inline void link_cluster_clear(struct link_cluster *c)
 static inline struct stream *link_dial(struct link_cluster *c, const char *node)
 {
 	const struct cert_expect expect = {.cluster = node ? ENDS_CLUSTER : NULL,
-					   .role = ROLE_MANAGER};
+	                                   .role = ROLE_MANAGER};
 	struct wolf_params joiner = {.pin = c->pin, .wall = ends_wall};
 	struct stream *s;
 	struct wolf *w;

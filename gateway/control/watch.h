@@ -8,8 +8,8 @@
  */
 #pragma once
 #include <jansson.h>
-#include <uthash.h>
 #include "gateway/engine/snapshot.h"
+#include "gateway/hash.h"
 #include "gateway/node.h"
 
 #define WATCH_MEMBERS_MAX 10000

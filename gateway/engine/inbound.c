@@ -106,13 +106,28 @@ void inbound_late(struct worker *w, const uint8_t *data, size_t len, int64_t now
 	dropped(w, l ? inbound_record(w, l, data, len, now) : DROP_UNKNOWN_CID);
 }
 
+/* A run holds datagrams of one size back to back, the last may be shorter. */
+static void inbound_run(struct worker *w, unsigned run, int64_t now)
+{
+	const uint8_t *data = w->rx.data[run];
+	size_t left = w->rx.len[run], segment = w->rx.segment[run];
+
+	do {
+		size_t n = left < segment ? left : segment;
+
+		count_add(&w->counters.datagrams_in, 1);
+		dropped(w, inbound_datagram(w, &w->rx.path[run], data, n, now));
+		data += n;
+		left -= n;
+	} while (left && segment);
+}
+
 bool inbound_round(struct worker *w, int64_t now)
 {
 	unsigned n = udp_read(&w->udp, &w->rx);
 
-	count_add(&w->counters.datagrams_in, n);
 	for (unsigned i = 0; i < n; i++)
-		dropped(w, inbound_datagram(w, &w->rx.path[i], w->rx.data[i], w->rx.len[i], now));
+		inbound_run(w, i, now);
 	worker_flush(w);
-	return n == UDP_BATCH;
+	return n == UDP_RUNS;
 }

@@ -6,11 +6,11 @@
  * restart of the other side loses nothing. Worker thread only.
  */
 #pragma once
-#include <uthash.h>
 #include "crypto/session.h"
 #include "gateway/drops.h"
 #include "gateway/engine/peer.h"
 #include "gateway/engine/udp.h"
+#include "gateway/hash.h"
 
 #define SECONDS(n) ((n) * 1000000000LL)
 #define LANE_QUIET SECONDS(10)     /* nothing heard for so long: ask */

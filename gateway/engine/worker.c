@@ -31,7 +31,7 @@ int worker_init(struct worker *w, struct engine *e, unsigned id, int tun_fd, int
 	err = waiting_init(&w->waiting, id);
 	if (err)
 		goto fail_waiting;
-	err = udp_batch_init(&w->rx);
+	err = udp_arrival_init(&w->rx);
 	if (err)
 		goto fail_rx;
 	err = udp_batch_init(&w->tx);
@@ -46,7 +46,7 @@ int worker_init(struct worker *w, struct engine *e, unsigned id, int tun_fd, int
 fail_plain:
 	udp_batch_clear(&w->tx);
 fail_tx:
-	udp_batch_clear(&w->rx);
+	udp_arrival_clear(&w->rx);
 fail_rx:
 	waiting_clear(&w->waiting);
 fail_waiting:
@@ -86,7 +86,7 @@ void worker_clear(struct worker *w)
 	free_strangers(w);
 	free(w->plain);
 	udp_batch_clear(&w->tx);
-	udp_batch_clear(&w->rx);
+	udp_arrival_clear(&w->rx);
 	waiting_clear(&w->waiting);
 	mailbox_clear(&w->strangers);
 	mailbox_clear(&w->adopt);

@@ -41,7 +41,8 @@ struct worker {
 	int64_t tick;             /* when lanes_tick is due */
 	struct lane *lanes;       /* by CID */
 	struct waiting waiting;
-	struct udp_batch rx, tx;
+	struct udp_arrival rx;
+	struct udp_batch tx;
 	unsigned tx_packets[UDP_BATCH]; /* inner packets in each datagram of tx */
 	uint8_t *plain;           /* WORKER_PLAIN_MAX */
 	struct frame frame;

@@ -1,30 +1,31 @@
 /* SPDX-License-Identifier: GPL-3.0-or-later */
 #include "gateway/manager/api.h"
 
+#include "gateway/log.h"
+#include "gateway/manager/records.h"
 #include <errno.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/queue.h>
-#define HASH_FUNCTION HASH_FNV /* the default falls through cases in a way that clang warns of */
-#include <uthash.h>
-#include "gateway/log.h"
-#include "gateway/manager/records.h"
 
-#define SECOND 1000000000LL
+#define SECOND          1000000000LL
 #define QUERY_VALUE_MAX 64
+#define SEAT_BUCKETS    1024
 
 /* What is kept of a node for as long as it is connected, or has asked for much. */
 struct seat {
 	char name[CERT_NAME_MAX + 1];
 	unsigned clients;
 	int64_t free_at; /* announcements: when the bucket is full again */
-	UT_hash_handle hh;
+	LIST_ENTRY(seat) in;
 };
 
+LIST_HEAD(seat_list, seat);
+
 enum stage {
-	STAGE_STATE,   /* the first line, with the first nodes */
-	STAGE_NODES,   /* more of them */
+	STAGE_STATE, /* the first line, with the first nodes */
+	STAGE_NODES, /* more of them */
 	STAGE_SYNC,
 	STAGE_RESUME,
 	STAGE_CHANGES, /* for good */
@@ -55,7 +56,7 @@ struct api {
 	struct registry *registry;
 	const struct api_ops *ops;
 	TAILQ_HEAD(, api_client) clients; /* oldest first */
-	struct seat *seats;
+	struct seat_list seats[SEAT_BUCKETS];
 	uint64_t refused, unlogged;
 	int64_t log_free_at, seen_at, flushed_at;
 };
@@ -96,17 +97,17 @@ static int answer_errno(struct api_answer *out, int err)
 		return err;
 	case -EINVAL:
 		return answer_error(out, 400, "endpoint",
-				    "an endpoint is no address of a host: loopback, multicast, or "
-				    "inside the overlay or the pools");
+		                    "an endpoint is no address of a host: loopback, multicast, or "
+		                    "inside the overlay or the pools");
 	case -ENOENT:
 	case -ESTALE:
 		return answer_error(out, 403, "unknown-node",
-				    "the node is not in the cluster, or was made anew");
+		                    "the node is not in the cluster, or was made anew");
 	case -ENOSPC:
 		return answer_error(out, 503, "disk-full", "the manager's disk is full");
 	case -EROFS:
 		return answer_error(out, 503, "read-only",
-				    "the registry is read-only since a write failed");
+		                    "the registry is read-only since a write failed");
 	default:
 		return answer_error(out, 503, "failed", "the registry could not be written");
 	}
@@ -183,13 +184,13 @@ static char *head_text(const struct api *a, const char *type, bool whole)
 	if (type)
 		bad |= json_object_set_new(j, "type", json_string(type));
 	bad |= json_object_set_new(j, "generation",
-				   json_integer((json_int_t)registry_generation(a->registry)));
+	                           json_integer((json_int_t)registry_generation(a->registry)));
 	bad |= json_object_set_new(j, "revision",
-				   json_integer((json_int_t)registry_revision(a->registry)));
+	                           json_integer((json_int_t)registry_revision(a->registry)));
 	if (whole) {
 		bad |= json_object_set_new(j, "cluster", json_string(c->name));
 		bad |= json_object_set_new(j, "overlay",
-					   record_prefixes_format(c->overlay, c->noverlay));
+		                           record_prefixes_format(c->overlay, c->noverlay));
 		bad |= json_object_set_new(j, "pools", record_prefixes_format(c->pools, c->npools));
 	}
 	text = bad ? NULL : json_dumps(j, JSON_COMPACT | JSON_PRESERVE_ORDER);
@@ -201,7 +202,7 @@ static char *head_text(const struct api *a, const char *type, bool whole)
 
 /* head,"nodes":[…] and what follows; last as registry_nodes_text says. NULL: no memory. */
 static char *nodes_text(const struct api *a, const char *head, unsigned n, size_t max,
-			const char *after, char last[CERT_NAME_MAX + 1], size_t *len)
+                        const char *after, char last[CERT_NAME_MAX + 1], size_t *len)
 {
 	size_t head_len = strlen(head);
 	char *text = malloc(head_len + max + CERT_NAME_MAX + 64);
@@ -258,46 +259,57 @@ static int answer_watch(struct api *a, const char *query, struct api_answer *out
 	if (!query_parse(query, q, 2) || q[0].there != q[1].there ||
 	    !number_parse(q[0].value, &generation) || !number_parse(q[1].value, &revision))
 		return answer_error(out, 400, "bad-request",
-				    "the query is ?generation=N&revision=N or nothing");
+		                    "the query is ?generation=N&revision=N or nothing");
 	*out = (struct api_answer){.status = 200};
 	out->resume = q[0].there && may_resume(a, generation, revision);
 	out->revision = revision;
 	return 0;
 }
 
+/* FNV-1a. Names are in the registry: nobody fills one bucket at will. */
+static unsigned bucket_of(const char *name)
+{
+	uint32_t h = 2166136261u;
+
+	for (; *name; name++)
+		h = (h ^ (uint8_t)*name) * 16777619u;
+	return h % SEAT_BUCKETS;
+}
+
 static struct seat *seat_find(struct api *a, const char *node)
 {
+	unsigned bucket = bucket_of(node);
 	struct seat *s;
 
-	HASH_FIND_STR(a->seats, node, s);
-	if (s)
+	LIST_FOREACH(s, &a->seats[bucket], in)
+	if (strcmp(s->name, node) == 0)
 		return s;
 	s = calloc(1, sizeof(*s));
 	if (!s)
 		return NULL;
 	snprintf(s->name, sizeof(s->name), "%s", node);
-	HASH_ADD_STR(a->seats, name, s);
+	LIST_INSERT_HEAD(&a->seats[bucket], s, in);
 	return s;
 }
 
 /* As much of an announcement as can be judged without the registry. */
 static bool announcement_parse(const char *body, size_t len, struct config_endpoint *e, unsigned *n,
-			       char version[REGISTRY_VERSION_MAX + 1])
+                               char version[REGISTRY_VERSION_MAX + 1])
 {
 	json_t *j = h2_json(body, len);
 	json_t *endpoints = json_object_get(j, "endpoints");
 	const char *text = json_string_value(json_object_get(j, "version"));
 	bool ok = endpoints && text && record_version_ok(text) &&
-		  record_endpoints_parse(e, n, endpoints) == 0;
+	          record_endpoints_parse(e, n, endpoints) == 0;
 
 	if (ok)
-		strcpy(version, text);
+		memcpy(version, text, strlen(text) + 1);
 	json_decref(j);
 	return ok;
 }
 
 static int answer_announce(struct api *a, const char *node, const char *body, size_t len,
-			   int64_t now, struct api_answer *out)
+                           int64_t now, struct api_answer *out)
 {
 	struct config_endpoint e[CONFIG_ADVERTISE_MAX];
 	char version[REGISTRY_VERSION_MAX + 1];
@@ -310,9 +322,10 @@ static int answer_announce(struct api *a, const char *node, const char *body, si
 	if (!seat)
 		return -ENOMEM;
 	if (!announcement_parse(body, len, e, &n, version))
-		return answer_error(out, 400, "bad-request",
-				    "the body is {\"endpoints\":[\"ADDR:PORT\",…],\"version\":\"…\"}"
-				    " with at most 8 endpoints");
+		return answer_error(
+			out, 400, "bad-request",
+			"the body is {\"endpoints\":[\"ADDR:PORT\",…],\"version\":\"…\"}"
+			" with at most 8 endpoints");
 	free_at = seat->free_at;
 	if (!bucket_take(&seat->free_at, API_ANNOUNCE_BURST, API_ANNOUNCE_EVERY, now))
 		return answer_error(out, 429, "rate", "the node announces too often");
@@ -322,9 +335,9 @@ static int answer_announce(struct api *a, const char *node, const char *body, si
 	if (err)
 		return answer_errno(out, err);
 	return answer_json(out, 200,
-			   json_pack("{s:I, s:I}", "generation",
-				     (json_int_t)registry_generation(a->registry), "revision",
-				     (json_int_t)registry_revision(a->registry)));
+	                   json_pack("{s:I, s:I}", "generation",
+	                             (json_int_t)registry_generation(a->registry), "revision",
+	                             (json_int_t)registry_revision(a->registry)));
 }
 
 static bool path_is(const char *path, const char *query, const char *want)
@@ -335,7 +348,7 @@ static bool path_is(const char *path, const char *query, const char *want)
 }
 
 int api_answer(struct api *a, const char *node, const char *method, const char *path,
-	       const char *body, size_t len, int64_t now, struct api_answer *out)
+               const char *body, size_t len, int64_t now, struct api_answer *out)
 {
 	const char *query = strchr(path, '?');
 	bool get = strcmp(method, "GET") == 0, post = strcmp(method, "POST") == 0;
@@ -353,7 +366,7 @@ int api_answer(struct api *a, const char *node, const char *method, const char *
 		return answer_error(out, 405, "method", announce ? "use POST" : "use GET");
 	if (announce)
 		return query ? answer_error(out, 400, "bad-request", "there is no query here")
-			     : answer_announce(a, node, body, len, now, out);
+		             : answer_announce(a, node, body, len, now, out);
 	if (watch)
 		return answer_watch(a, query, out);
 	return answer_page(a, state, query, out);
@@ -386,16 +399,16 @@ static int watcher_new(struct api_client *c, struct h2_request *r, const struct 
 /* The line of some nodes, and what comes after it. */
 static int nodes_line(struct watcher *w, const char *head)
 {
-	char last[CERT_NAME_MAX + 1];
+	char last[CERT_NAME_MAX + 1] = "";
 
 	w->line = nodes_text(w->client->api, head, API_LINE_NODES, API_LINE_MAX, w->after, last,
-			     &w->len);
+	                     &w->len);
 	if (!w->line)
 		return -ENOMEM;
 	w->line[w->len++] = '}';
 	w->line[w->len++] = '\n';
 	w->stage = last[0] ? STAGE_NODES : STAGE_SYNC;
-	strcpy(w->after, last);
+	memcpy(w->after, last, sizeof(w->after));
 	return 0;
 }
 
@@ -411,9 +424,9 @@ static int state_line(struct watcher *w)
 /* {"type":…} with the revision that the watcher has then. */
 static int mark_line(struct watcher *w, const char *type)
 {
-	int n = asprintf(&w->line, "{\"type\":\"%s\",\"generation\":%llu,\"revision\":%llu}\n", type,
-			 (unsigned long long)registry_generation(w->client->api->registry),
-			 (unsigned long long)w->revision);
+	int n = asprintf(&w->line, "{\"type\":\"%s\",\"generation\":%llu,\"revision\":%llu}\n",
+	                 type, (unsigned long long)registry_generation(w->client->api->registry),
+	                 (unsigned long long)w->revision);
 
 	if (n < 0) {
 		w->line = NULL;
@@ -501,7 +514,7 @@ ssize_t api_watch(struct api_client *c, struct h2_request *r, char *buf, size_t 
 /* -- clients ----------------------------------------------------------------------------------- */
 
 static void log_refusal(struct api_client *c, const char *method, const char *path, int status,
-			const char *json, int64_t now)
+                        const char *json, int64_t now)
 {
 	struct api *a = c->api;
 	json_t *j = json_loads(json, 0, NULL);
@@ -510,9 +523,9 @@ static void log_refusal(struct api_client *c, const char *method, const char *pa
 	a->refused++;
 	if (bucket_take(&a->log_free_at, API_LOG_BURST, SECOND, now)) {
 		log_warn("request refused", "peer", c->seat->name, "request", method, "path", path,
-			 "status", log_num(code, status), "reason",
-			 json_string_value(json_object_get(j, "error")), "unlogged",
-			 a->unlogged ? log_num(more, (long long)a->unlogged) : NULL, NULL);
+		         "status", log_num(code, status), "reason",
+		         json_string_value(json_object_get(j, "error")), "unlogged",
+		         a->unlogged ? log_num(more, (long long)a->unlogged) : NULL, NULL);
 		a->unlogged = 0;
 	} else {
 		a->unlogged++;
@@ -521,7 +534,7 @@ static void log_refusal(struct api_client *c, const char *method, const char *pa
 }
 
 void api_request(struct api_client *c, struct h2_request *r, const char *method, const char *path,
-		 const char *body, size_t len, int64_t now)
+                 const char *body, size_t len, int64_t now)
 {
 	static const char no_memory[] = "{\"error\":\"failed\",\"text\":\"no memory\"}";
 	struct api_answer answer = {0};
@@ -564,7 +577,8 @@ static void cut_oldest_of(struct api *a, const struct seat *s)
 {
 	struct api_client *c;
 
-	TAILQ_FOREACH(c, &a->clients, in) {
+	TAILQ_FOREACH(c, &a->clients, in)
+	{
 		if (c->seat != s || c->cut)
 			continue;
 		cut(c, "the node made newer connections");
@@ -573,7 +587,7 @@ static void cut_oldest_of(struct api *a, const struct seat *s)
 }
 
 int api_client_new(struct api_client **out, struct api *a, const char *node, uint64_t incarnation,
-		   void *conn, time_t wall)
+                   void *conn, time_t wall)
 {
 	struct api_client *c = calloc(1, sizeof(*c));
 
@@ -599,12 +613,14 @@ int api_client_new(struct api_client **out, struct api *a, const char *node, uin
 
 void api_client_free(struct api_client *c)
 {
-	struct watcher *w;
+	struct watcher *w, *next;
 
 	if (!c)
 		return;
-	while ((w = LIST_FIRST(&c->watchers)))
+	for (w = LIST_FIRST(&c->watchers); w; w = next) {
+		next = LIST_NEXT(w, in);
 		watcher_free(w);
+	}
 	c->seat->clients--;
 	TAILQ_REMOVE(&c->api->clients, c, in);
 	free(c);
@@ -615,7 +631,8 @@ void api_changed(struct api *a)
 	struct api_client *c;
 	struct watcher *w;
 
-	TAILQ_FOREACH(c, &a->clients, in) {
+	TAILQ_FOREACH(c, &a->clients, in)
+	{
 		if (c->cut)
 			continue;
 		if (registry_node_admit(a->registry, c->seat->name, c->incarnation) < 0) {
@@ -623,7 +640,7 @@ void api_changed(struct api *a)
 			continue;
 		}
 		LIST_FOREACH(w, &c->watchers, in)
-			h2_wake(w->r);
+		h2_wake(w->r);
 		if (!LIST_EMPTY(&c->watchers))
 			a->ops->wake(c->conn);
 	}
@@ -644,34 +661,36 @@ int api_new(struct api **out, struct registry *r, const struct api_ops *ops)
 	return 0;
 }
 
-void api_free(struct api *a)
+static void forget_bucket(struct seat_list *bucket, int64_t now)
 {
 	struct seat *s, *next;
 
-	if (!a)
-		return;
-	HASH_ITER(hh, a->seats, s, next) {
-		HASH_DEL(a->seats, s);
+	for (s = LIST_FIRST(bucket); s; s = next) {
+		next = LIST_NEXT(s, in);
+		if (s->clients > 0 || s->free_at > now)
+			continue;
+		LIST_REMOVE(s, in);
 		free(s);
 	}
+}
+
+static void forget_seats(struct api *a, int64_t now)
+{
+	for (unsigned i = 0; i < SEAT_BUCKETS; i++)
+		forget_bucket(&a->seats[i], now);
+}
+
+void api_free(struct api *a)
+{
+	if (!a)
+		return;
+	forget_seats(a, INT64_MAX);
 	free(a);
 }
 
 uint64_t api_refused(const struct api *a)
 {
 	return a->refused;
-}
-
-static void forget_seats(struct api *a, int64_t now)
-{
-	struct seat *s, *next;
-
-	HASH_ITER(hh, a->seats, s, next) {
-		if (s->clients > 0 || s->free_at > now)
-			continue;
-		HASH_DEL(a->seats, s);
-		free(s);
-	}
 }
 
 void api_tick(struct api *a, int64_t now, time_t wall)
@@ -681,7 +700,7 @@ void api_tick(struct api *a, int64_t now, time_t wall)
 	if (now - a->seen_at >= API_SEEN_EVERY) {
 		a->seen_at = now;
 		TAILQ_FOREACH(c, &a->clients, in)
-			registry_node_seen(a->registry, c->seat->name, wall);
+		registry_node_seen(a->registry, c->seat->name, wall);
 		forget_seats(a, now);
 	}
 	if (now - a->flushed_at >= API_FLUSH_EVERY) {

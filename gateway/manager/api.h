@@ -11,14 +11,14 @@
 #include "gateway/manager/registry.h"
 
 #define API_CLIENTS_PER_NODE 4   /* connections; the oldest makes room */
-#define API_LINE_NODES 100       /* in one line of an initial state */
-#define API_LINE_MAX 16384
-#define API_PAGE_MAX (192 * 1024) /* of /v1/state and /v1/nodes, then "next" */
-#define API_ANNOUNCE_BURST 20    /* changes by one node */
-#define API_ANNOUNCE_EVERY (3 * 1000000000LL)
-#define API_SEEN_EVERY (30 * 1000000000LL)
-#define API_FLUSH_EVERY (60 * 1000000000LL)
-#define API_LOG_BURST 20         /* refusals logged at once, and one a second; all are counted */
+#define API_LINE_NODES       100 /* in one line of an initial state */
+#define API_LINE_MAX         16384
+#define API_PAGE_MAX         196608 /* of /v1/state and /v1/nodes, then "next" */
+#define API_ANNOUNCE_BURST   20     /* changes by one node */
+#define API_ANNOUNCE_EVERY   (3 * 1000000000LL)
+#define API_SEEN_EVERY       (30 * 1000000000LL)
+#define API_FLUSH_EVERY      (60 * 1000000000LL)
+#define API_LOG_BURST        20 /* refusals logged at once, and one a second; all are counted */
 
 struct api;
 struct api_client; /* one connection of a node */
@@ -27,8 +27,8 @@ struct api_client; /* one connection of a node */
  * a call about that same connection.
  */
 struct api_ops {
-	void (*wake)(void *conn);                  /* h2 has something to send */
-	void (*cut)(void *conn, const char *why);  /* end the connection */
+	void (*wake)(void *conn);                 /* h2 has something to send */
+	void (*cut)(void *conn, const char *why); /* end the connection */
 };
 
 /* Keeps r and ops by reference. */
@@ -39,12 +39,12 @@ uint64_t api_refused(const struct api *a);
 
 /* A node's connection is up. May cut the oldest of the same node. -ENOMEM. */
 int api_client_new(struct api_client **out, struct api *a, const char *node, uint64_t incarnation,
-		   void *conn, time_t wall);
+                   void *conn, time_t wall);
 void api_client_free(struct api_client *c); /* takes NULL */
 
 /* For h2_server_ops. */
 void api_request(struct api_client *c, struct h2_request *r, const char *method, const char *path,
-		 const char *body, size_t len, int64_t now);
+                 const char *body, size_t len, int64_t now);
 void api_closed(struct api_client *c, struct h2_request *r);
 ssize_t api_watch(struct api_client *c, struct h2_request *r, char *buf, size_t max);
 
@@ -61,10 +61,10 @@ struct api_answer {
 	int status;
 	char *json; /* malloc'ed, NULL: an endless answer (watch) */
 	size_t len;
-	bool resume;       /* watch: from that revision on, else with the whole state */
+	bool resume; /* watch: from that revision on, else with the whole state */
 	uint64_t revision;
 };
 
 /* Judges and does one request of an admitted node. -ENOMEM. */
 int api_answer(struct api *a, const char *node, const char *method, const char *path,
-	       const char *body, size_t len, int64_t now, struct api_answer *out);
+               const char *body, size_t len, int64_t now, struct api_answer *out);

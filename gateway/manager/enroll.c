@@ -1,15 +1,15 @@
 /* SPDX-License-Identifier: GPL-3.0-or-later */
 #include "gateway/manager/enroll.h"
 
+#include "crypto/token.h"
+#include "gateway/log.h"
+#include "gateway/manager/records.h"
 #include <errno.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include "crypto/token.h"
-#include "gateway/log.h"
-#include "gateway/manager/records.h"
 
-#define PEM_MAX (2 * CERT_DER_MAX)
+#define PEM_MAX      (2 * CERT_DER_MAX)
 #define MANAGERS_MAX NODE_MANAGERS_MAX
 
 struct waiting {
@@ -26,9 +26,9 @@ struct enroll {
 	int ca_fd;
 	uint32_t seq;
 	struct waiting waiting[ENROLL_WAITING_MAX];
-	struct message message;       /* these are too large for a frame */
+	struct message message; /* these are too large for a frame */
 	struct message_signed answer;
-	struct registry_node node;    /* that is being written down */
+	struct registry_node node; /* that is being written down */
 };
 
 int enroll_new(struct enroll **out, struct registry *r, int ca_fd)
@@ -81,10 +81,10 @@ static void reply_json(struct h2_request *r, int status, json_t *j)
 }
 
 static void refuse(struct h2_request *r, const char *source, const char *name, int status,
-		   const char *reason, const char *text)
+                   const char *reason, const char *text)
 {
 	log_warn("join refused", "peer", name, "address", source, "reason", reason, "text", text,
-		 NULL);
+	         NULL);
 	reply_json(r, status, json_pack("{s:s, s:s}", "error", reason, "text", text));
 }
 
@@ -108,7 +108,7 @@ static int status_of(enum sign_result result)
 }
 
 static void refuse_errno(const struct enroll *e, struct h2_request *r, const char *source,
-			 const char *name, int err)
+                         const char *name, int err)
 {
 	char text[160], prefix[PREFIX_TEXT_MAX];
 	const struct registry_cluster *c = registry_cluster(e->registry);
@@ -117,7 +117,7 @@ static void refuse_errno(const struct enroll *e, struct h2_request *r, const cha
 	case -EDQUOT:
 		prefix_format(&c->overlay[0], prefix);
 		snprintf(text, sizeof(text), "the overlay is exhausted: %s holds %u nodes", prefix,
-			 registry_capacity(c));
+		         registry_capacity(c));
 		refuse(r, source, name, 507, "overlay-exhausted", text);
 		break;
 	case -EINVAL:
@@ -183,7 +183,8 @@ static int parse_ask(struct enroll_ask *a, const json_t *j, const char **why)
 	if (!bytes_of(j, "proof", a->sign.sig, sizeof(a->sign.sig), &a->sign.sig_len))
 		return -EINVAL;
 	*why = "endpoints: it is no list of at most 8 texts ADDR:PORT";
-	if (record_endpoints_parse(a->endpoints, &a->nendpoints, json_object_get(j, "endpoints")) < 0)
+	if (record_endpoints_parse(a->endpoints, &a->nendpoints, json_object_get(j, "endpoints")) <
+	    0)
 		return -EINVAL;
 	*why = "version: it is no text of at most 31 characters";
 	version = string_of(j, "version", &len);
@@ -239,7 +240,7 @@ static int send_asks(struct enroll *e)
 		if (!next)
 			return 0;
 		err = message_send(e->ca_fd, MESSAGE_SIGN, next->seq, &next->ask->sign,
-				   sizeof(next->ask->sign), NULL, 0);
+		                   sizeof(next->ask->sign), NULL, 0);
 		if (err)
 			return err == -EAGAIN ? 0 : err;
 		next->sent = true;
@@ -248,7 +249,7 @@ static int send_asks(struct enroll *e)
 
 /* Takes ask. */
 static void ask_ca(struct enroll *e, const struct enroll_source *from, struct h2_request *r,
-		   struct enroll_ask *ask, int64_t now)
+                   struct enroll_ask *ask, int64_t now)
 {
 	struct waiting *w = find_seq(e, 0);
 
@@ -260,8 +261,8 @@ static void ask_ca(struct enroll *e, const struct enroll_source *from, struct h2
 	}
 	memcpy(ask->sign.exporter, from->exporter, sizeof(ask->sign.exporter));
 	memcpy(ask->sign.source, from->address, sizeof(ask->sign.source));
-	*w = (struct waiting){.r = r, .seq = next_seq(e), .deadline = now + ENROLL_DEADLINE,
-			      .ask = ask};
+	*w = (struct waiting){
+		.r = r, .seq = next_seq(e), .deadline = now + ENROLL_DEADLINE, .ask = ask};
 	snprintf(w->source, sizeof(w->source), "%s", from->text);
 	if (send_asks(e) < 0) {
 		refuse(r, from->text, ask->sign.name, 503, "ca",
@@ -279,7 +280,7 @@ static int check_ask(const struct enroll *e, const struct enroll_ask *ask)
 }
 
 void enroll_request(struct enroll *e, const struct enroll_source *from, struct h2_request *r,
-		    const char *method, const char *path, const char *body, size_t len, int64_t now)
+                    const char *method, const char *path, const char *body, size_t len, int64_t now)
 {
 	struct enroll_ask *ask;
 	const char *why;
@@ -356,10 +357,9 @@ static int add_manager(void *arg, const struct registry_node *n)
 	if (json_array_size(list) == MANAGERS_MAX)
 		return 1;
 	/* The control port is the node's port + 1. */
-	return json_array_append_new(list,
-				     json_pack("{s:s, s:o}", "name", n->name, "endpoints",
-					       record_endpoints_format(n->endpoints, n->nendpoints,
-								       1)));
+	return json_array_append_new(
+		list, json_pack("{s:s, s:o}", "name", n->name, "endpoints",
+	                        record_endpoints_format(n->endpoints, n->nendpoints, 1)));
 }
 
 static json_t *managers(struct registry *r)
@@ -374,24 +374,24 @@ static json_t *managers(struct registry *r)
 }
 
 static json_t *welcome(struct enroll *e, const struct registry_node *n,
-		       const struct message_signed *a)
+                       const struct message_signed *a)
 {
 	const struct registry_cluster *c = registry_cluster(e->registry);
 
 	return json_pack("{s:o, s:s, s:s, s:s, s:o, s:o, s:o, s:o, s:o}", "certificates",
-			 certificates(a), "cluster", c->name, "name", n->name, "role",
-			 cert_role_name(n->role), "overlay",
-			 record_prefixes_format(c->overlay, c->noverlay), "pools",
-			 record_prefixes_format(c->pools, c->npools), "prefixes",
-			 record_prefixes_format(n->prefixes, n->nprefixes), "managers",
-			 managers(e->registry), "labels", record_labels_format(&n->labels));
+	                 certificates(a), "cluster", c->name, "name", n->name, "role",
+	                 cert_role_name(n->role), "overlay",
+	                 record_prefixes_format(c->overlay, c->noverlay), "pools",
+	                 record_prefixes_format(c->pools, c->npools), "prefixes",
+	                 record_prefixes_format(n->prefixes, n->nprefixes), "managers",
+	                 managers(e->registry), "labels", record_labels_format(&n->labels));
 }
 
 /* Is what the ca says of one piece, and for the name that was asked? It is no stranger, but its
  * certificate is about to be handed on.
  */
 static int read_signed(const struct message_signed *a, const struct enroll_ask *ask,
-		       struct registry_node *n)
+                       struct registry_node *n)
 {
 	struct cert_info info;
 	size_t total = 0;
@@ -441,12 +441,12 @@ static void finish(struct enroll *e, struct waiting *w, const struct message_sig
 	j = welcome(e, n, a);
 	if (j)
 		log_info("node joined", "peer", n->name, "address", w->source, "role",
-			 cert_role_name(n->role), NULL);
+		         cert_role_name(n->role), NULL);
 	reply_json(w->r, 200, j);
 }
 
 static void answered(struct enroll *e, struct waiting *w, const struct message_signed *a,
-		     time_t wall)
+                     time_t wall)
 {
 	enum sign_result result = a->result < SIGN_RESULT_COUNT ? a->result : SIGN_FAILED;
 

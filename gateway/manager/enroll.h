@@ -11,8 +11,8 @@
 #include "gateway/manager/registry.h"
 #include "gateway/message.h"
 
-#define ENROLL_WAITING_MAX 64             /* questions to the ca at once */
-#define ENROLL_DEADLINE (5 * 1000000000LL) /* of an answer */
+#define ENROLL_WAITING_MAX 64                 /* questions to the ca at once */
+#define ENROLL_DEADLINE    (5 * 1000000000LL) /* of an answer */
 
 struct enroll;
 
@@ -31,7 +31,8 @@ struct enroll_source {
  * given to wake below.
  */
 void enroll_request(struct enroll *e, const struct enroll_source *from, struct h2_request *r,
-		    const char *method, const char *path, const char *body, size_t len, int64_t now);
+                    const char *method, const char *path, const char *body, size_t len,
+                    int64_t now);
 void enroll_closed(struct enroll *e, struct h2_request *r);
 /* ca_fd is readable. 0, -EPIPE the ca is gone, -EBADMSG it broke the table: then it is taken for
  * compromised. wake is called with the user of each request that was answered.

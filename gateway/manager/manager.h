@@ -8,12 +8,12 @@
 #include "gateway/identity.h"
 #include "gateway/node.h"
 
-#define MANAGER_CONNECTIONS_MAX 10240
-#define MANAGER_JOINERS_MAX 64       /* connections without a client certificate; the oldest makes room */
-#define MANAGER_JOINER_LIFE (30 * 1000000000LL)
-#define MANAGER_HALF_OPEN_MAX 512    /* handshakes at once; the oldest makes room */
-#define MANAGER_LISTEN_MAX 4
-#define MANAGER_HALF_OPEN_SOURCE 64  /* of them from one IPv4 address or IPv6 /64 */
+#define MANAGER_CONNECTIONS_MAX  10240
+#define MANAGER_JOINERS_MAX      64 /* connections without a client certificate; the oldest makes room */
+#define MANAGER_JOINER_LIFE      (30 * 1000000000LL)
+#define MANAGER_HALF_OPEN_MAX    512 /* handshakes at once; the oldest makes room */
+#define MANAGER_LISTEN_MAX       4
+#define MANAGER_HALF_OPEN_SOURCE 64 /* of them from one IPv4 address or IPv6 /64 */
 
 struct manager_params {
 	const struct node *node;

@@ -162,7 +162,8 @@ int record_labels_parse(struct cert_labels *out, const json_t *j)
 	if (!json_is_object(j) || json_object_size(j) > CERT_LABELS_MAX)
 		return -EINVAL;
 	/* The loop macro takes no const; nothing is changed. */
-	json_object_foreach((json_t *)(uintptr_t)j, key, v) {
+	json_object_foreach((json_t *)(uintptr_t)j, key, v)
+	{
 		value = plain_string(v);
 		if (!value || strlen(key) > CERT_LABEL_KEY_MAX ||
 		    strlen(value) > CERT_LABEL_VALUE_MAX || strchr(key, '='))
@@ -261,10 +262,10 @@ json_t *record_node_format(const struct registry_node *n)
 	record_hex_format(n->spki, sizeof(n->spki), spki);
 	/* "o" takes the reference also when something fails. */
 	return json_pack("{s:s, s:s, s:I, s:s, s:o, s:o, s:o, s:o, s:s?}", "name", n->name, "role",
-			 cert_role_name(n->role), "incarnation", (json_int_t)n->incarnation, "spki",
-			 spki, "labels", record_labels_format(&n->labels), "prefixes",
-			 record_prefixes_format(n->prefixes, n->nprefixes), "endpoints",
-			 record_endpoints_format(n->endpoints, n->nendpoints, 0), "cert_not_after",
-			 record_time_format(n->cert_not_after), "version",
-			 n->version[0] ? n->version : NULL);
+	                 cert_role_name(n->role), "incarnation", (json_int_t)n->incarnation, "spki",
+	                 spki, "labels", record_labels_format(&n->labels), "prefixes",
+	                 record_prefixes_format(n->prefixes, n->nprefixes), "endpoints",
+	                 record_endpoints_format(n->endpoints, n->nendpoints, 0), "cert_not_after",
+	                 record_time_format(n->cert_not_after), "version",
+	                 n->version[0] ? n->version : NULL);
 }

@@ -5,11 +5,11 @@
  * json_t give a new reference, NULL if there is no memory.
  */
 #pragma once
-#include <jansson.h>
 #include "gateway/manager/registry.h"
+#include <jansson.h>
 
 #define RECORD_ENDPOINT_TEXT (CONFIG_HOST_MAX + 8)
-#define RECORD_TIME_TEXT 24
+#define RECORD_TIME_TEXT     24
 
 /* "10.9.0.2:4747", "[fd00::1]:4747", "host.example:4747"; without a port CONFIG_PORT. A name must
  * not be one that a resolver takes for a number ("127.1", "0x7f000001") or for this host

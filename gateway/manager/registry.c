@@ -5,12 +5,12 @@
  */
 #include "gateway/manager/registry.h"
 
+#include "gateway/manager/records.h"
+#include "gateway/manager/registry_store.h"
 #include <errno.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include "gateway/manager/records.h"
-#include "gateway/manager/registry_store.h"
 
 struct entry {
 	char name[CERT_NAME_MAX + 1];
@@ -25,8 +25,8 @@ struct registry {
 	struct store *store;
 	struct store_head head;
 	unsigned capacity, n;
-	struct entry **entries; /* n of capacity, in order of name */
-	bool *taken;            /* slots, capacity */
+	struct entry *entries; /* n of capacity, in order of name */
+	bool *taken;           /* slots, capacity */
 	char *ring[REGISTRY_RING];
 	void (*on_change)(void *arg);
 	void *on_change_arg;
@@ -122,7 +122,7 @@ static unsigned entry_at(const struct registry *r, const char *name, bool *there
 	*there = false;
 	while (low < high) {
 		mid = low + (high - low) / 2;
-		order = strcmp(r->entries[mid]->name, name);
+		order = strcmp(r->entries[mid].name, name);
 		if (order == 0) {
 			*there = true;
 			return mid;
@@ -140,15 +140,7 @@ static struct entry *entry_find(const struct registry *r, const char *name)
 	bool there;
 	unsigned at = entry_at(r, name, &there);
 
-	return there ? r->entries[at] : NULL;
-}
-
-static void entry_free(struct entry *e)
-{
-	if (!e)
-		return;
-	free(e->text);
-	free(e);
+	return there ? &r->entries[at] : NULL;
 }
 
 static char *node_text(const struct registry_node *n)
@@ -170,37 +162,30 @@ static char *node_text(const struct registry_node *n)
 }
 
 /* Everything that can fail is done here, before the store is written. */
-static struct entry *entry_make(const struct registry_node *n, unsigned slot)
+static int entry_make(struct entry *e, const struct registry_node *n, unsigned slot)
 {
-	struct entry *e = calloc(1, sizeof(*e));
-
-	if (!e)
-		return NULL;
+	memset(e, 0, sizeof(*e));
 	memcpy(e->name, n->name, sizeof(e->name));
 	e->incarnation = n->incarnation;
 	e->slot = slot;
 	e->last_seen = n->last_seen;
 	e->text = node_text(n);
-	if (!e->text) {
-		free(e);
-		return NULL;
-	}
-	return e;
+	return e->text ? 0 : -ENOMEM;
 }
 
-/* Takes e; replaces the one of that name. */
-static void entry_place(struct registry *r, struct entry *e)
+/* Takes e's text; replaces the one of that name. */
+static void entry_place(struct registry *r, const struct entry *e)
 {
 	bool there;
 	unsigned at = entry_at(r, e->name, &there);
 
 	if (there) {
-		entry_free(r->entries[at]);
+		free(r->entries[at].text);
 	} else {
-		memmove(&r->entries[at + 1], &r->entries[at], (r->n - at) * sizeof(*r->entries));
+		memmove(&r->entries[at + 1], &r->entries[at], (r->n - at) * sizeof(*e));
 		r->n++;
 	}
-	r->entries[at] = e;
+	r->entries[at] = *e;
 	r->taken[e->slot] = true;
 }
 
@@ -209,8 +194,8 @@ static void entry_remove(struct registry *r, const char *name)
 	bool there;
 	unsigned at = entry_at(r, name, &there);
 
-	r->taken[r->entries[at]->slot] = false;
-	entry_free(r->entries[at]);
+	r->taken[r->entries[at].slot] = false;
+	free(r->entries[at].text);
 	r->n--;
 	memmove(&r->entries[at], &r->entries[at + 1], (r->n - at) * sizeof(*r->entries));
 }
@@ -233,16 +218,16 @@ static int load_row(void *arg, const struct store_row *row)
 {
 	struct registry *r = arg;
 	struct registry_node n = row->node;
-	struct entry *e;
+	struct entry e;
+	int err;
 
 	if (row->slot >= r->capacity || r->taken[row->slot] || r->n == r->capacity)
 		return -EBADMSG;
 	fill_prefixes(r, row->slot, &n);
-	e = entry_make(&n, row->slot);
-	if (!e)
-		return -ENOMEM;
-	entry_place(r, e);
-	return 0;
+	err = entry_make(&e, &n, row->slot);
+	if (!err)
+		entry_place(r, &e);
+	return err;
 }
 
 int registry_open(struct registry **out, int dir)
@@ -257,9 +242,9 @@ int registry_open(struct registry **out, int dir)
 	if (err)
 		goto fail;
 	err = -EBADMSG;
-	if (check_cluster(&r->head.cluster) < 0)
-		goto fail;
 	r->capacity = registry_capacity(&r->head.cluster);
+	if (r->capacity == 0 || check_cluster(&r->head.cluster) < 0)
+		goto fail;
 	err = -ENOMEM;
 	r->entries = calloc(r->capacity, sizeof(*r->entries));
 	r->taken = calloc(r->capacity, sizeof(*r->taken));
@@ -283,7 +268,7 @@ void registry_close(struct registry *r)
 		registry_flush(r);
 	store_close(r->store);
 	for (unsigned i = 0; i < r->n; i++)
-		entry_free(r->entries[i]);
+		free(r->entries[i].text);
 	for (unsigned i = 0; i < REGISTRY_RING; i++)
 		free(r->ring[i]);
 	free(r->entries);
@@ -332,7 +317,7 @@ static char *change_text(const struct registry *r, uint64_t revision, const stru
 	if (!text)
 		return NULL;
 	n = sprintf(text, "{\"type\":\"change\",\"generation\":%llu,\"revision\":%llu,\"node\":",
-		    (unsigned long long)r->head.generation, (unsigned long long)revision);
+	            (unsigned long long)r->head.generation, (unsigned long long)revision);
 	n += entry_format(e, text + n, REGISTRY_NODE_TEXT_MAX);
 	text[n] = '}';
 	text[n + 1] = '\0';
@@ -344,8 +329,10 @@ static char *removal_text(const struct registry *r, uint64_t revision, const cha
 	char *text;
 
 	if (asprintf(&text,
-		     "{\"type\":\"change\",\"generation\":%llu,\"revision\":%llu,\"removed\":\"%s\"}",
-		     (unsigned long long)r->head.generation, (unsigned long long)revision, name) < 0)
+	             "{\"type\":\"change\",\"generation\":%llu,\"revision\":%llu,\"removed\":\"%"
+	             "s\"}",
+	             (unsigned long long)r->head.generation, (unsigned long long)revision,
+	             name) < 0)
 		return NULL;
 	return text;
 }
@@ -408,22 +395,23 @@ int registry_has_room(const struct registry *r, const char *name)
 
 static int put(struct registry *r, const struct store_row *row)
 {
-	struct entry *e = entry_make(&row->node, row->slot);
-	char *text = e ? change_text(r, r->head.revision + 1, e) : NULL;
-	int err = -ENOMEM;
+	struct entry e;
+	char *text;
+	int err;
 
-	if (!text)
-		goto fail;
-	err = store_put(r->store, row, r->head.revision + 1);
+	err = entry_make(&e, &row->node, row->slot);
 	if (err)
-		goto fail;
-	entry_place(r, e);
+		return err;
+	text = change_text(r, r->head.revision + 1, &e);
+	err = text ? store_put(r->store, row, r->head.revision + 1) : -ENOMEM;
+	if (err) {
+		free(text);
+		free(e.text);
+		return err;
+	}
+	entry_place(r, &e);
 	publish(r, text);
 	return 0;
-fail:
-	free(text);
-	entry_free(e);
-	return err;
 }
 
 int registry_node_put(struct registry *r, struct registry_node *n)
@@ -499,7 +487,7 @@ int registry_node_admit(const struct registry *r, const char *name, uint64_t inc
 }
 
 static bool same_announcement(const struct registry_node *have, const struct config_endpoint *e,
-			      unsigned n, const char *version)
+                              unsigned n, const char *version)
 {
 	if (have->nendpoints != n || strcmp(have->version, version) != 0)
 		return false;
@@ -510,7 +498,7 @@ static bool same_announcement(const struct registry_node *have, const struct con
 }
 
 int registry_node_announce(struct registry *r, const char *name, const struct config_endpoint *e,
-			   unsigned n, const char *version)
+                           unsigned n, const char *version)
 {
 	struct store_row row;
 	int err;
@@ -550,7 +538,7 @@ int registry_flush(struct registry *r)
 	int err;
 
 	for (unsigned i = 0; i < r->n; i++)
-		n += r->entries[i]->unsaved;
+		n += r->entries[i].unsaved;
 	if (n == 0)
 		return 0;
 	at = calloc(n, sizeof(*at));
@@ -558,13 +546,12 @@ int registry_flush(struct registry *r)
 		return -ENOMEM;
 	n = 0;
 	for (unsigned i = 0; i < r->n; i++)
-		if (r->entries[i]->unsaved)
-			at[n++] = (struct store_seen){r->entries[i]->name,
-						      r->entries[i]->last_seen};
+		if (r->entries[i].unsaved)
+			at[n++] = (struct store_seen){r->entries[i].name, r->entries[i].last_seen};
 	err = store_seen(r->store, at, n);
 	free(at);
 	for (unsigned i = 0; !err && i < r->n; i++)
-		r->entries[i]->unsaved = false;
+		r->entries[i].unsaved = false;
 	return err;
 }
 
@@ -589,7 +576,7 @@ static int each_row(void *arg, const struct store_row *row)
 }
 
 int registry_each(struct registry *r, enum cert_role role,
-		  int (*fn)(void *arg, const struct registry_node *n), void *arg)
+                  int (*fn)(void *arg, const struct registry_node *n), void *arg)
 {
 	struct each e = {r, role, fn, arg};
 
@@ -597,7 +584,7 @@ int registry_each(struct registry *r, enum cert_role role,
 }
 
 size_t registry_nodes_text(const struct registry *r, const char *after, unsigned n, char *buf,
-			   size_t max, char last[CERT_NAME_MAX + 1])
+                           size_t max, char last[CERT_NAME_MAX + 1])
 {
 	char name[CERT_NAME_MAX + 1] = "";
 	size_t used = 0;
@@ -609,13 +596,13 @@ size_t registry_nodes_text(const struct registry *r, const char *after, unsigned
 	for (at += there; at < r->n && n > 0; at++, n--) {
 		if (max - used < 2)
 			break;
-		len = entry_format(r->entries[at], buf + used + (used > 0), max - used - 1);
+		len = entry_format(&r->entries[at], buf + used + (used > 0), max - used - 1);
 		if ((size_t)len >= max - used - 1)
 			break;
 		if (used > 0)
 			buf[used++] = ',';
 		used += (size_t)len;
-		memcpy(name, r->entries[at]->name, sizeof(name));
+		memcpy(name, r->entries[at].name, sizeof(name));
 	}
 	if (at < r->n)
 		memcpy(last, name, sizeof(name));
@@ -631,7 +618,7 @@ static json_t *nodes_json(const struct registry *r)
 	int n;
 
 	for (unsigned i = 0; text && i < r->n; i++) {
-		n = entry_format(r->entries[i], text, REGISTRY_NODE_TEXT_MAX);
+		n = entry_format(&r->entries[i], text, REGISTRY_NODE_TEXT_MAX);
 		if (json_array_append_new(list, json_loadb(text, (size_t)n, 0, NULL)) < 0)
 			break;
 	}
@@ -647,8 +634,8 @@ json_t *registry_state(struct registry *r)
 	const struct registry_cluster *c = &r->head.cluster;
 
 	return json_pack("{s:I, s:I, s:s, s:o, s:o, s:o}", "generation",
-			 (json_int_t)r->head.generation, "revision", (json_int_t)r->head.revision,
-			 "cluster", c->name, "overlay",
-			 record_prefixes_format(c->overlay, c->noverlay), "pools",
-			 record_prefixes_format(c->pools, c->npools), "nodes", nodes_json(r));
+	                 (json_int_t)r->head.generation, "revision", (json_int_t)r->head.revision,
+	                 "cluster", c->name, "overlay",
+	                 record_prefixes_format(c->overlay, c->noverlay), "pools",
+	                 record_prefixes_format(c->pools, c->npools), "nodes", nodes_json(r));
 }

@@ -8,17 +8,17 @@
  * costs a cursor and no queue. Manager process, one thread; `ginnel init` for a moment.
  */
 #pragma once
-#include <jansson.h>
 #include "crypto/cert.h"
 #include "gateway/config.h"
 #include "gateway/node.h"
+#include <jansson.h>
 
-#define REGISTRY_FILE "registry.db"
-#define REGISTRY_NODES_MAX 10000
-#define REGISTRY_RING 4096 /* changes kept for watchers; who is further behind fetches the state */
-#define REGISTRY_NODE_V4 24 /* a node's share of the overlay */
-#define REGISTRY_NODE_V6 64
-#define REGISTRY_VERSION_MAX 31
+#define REGISTRY_FILE          "registry.db"
+#define REGISTRY_NODES_MAX     10000
+#define REGISTRY_RING          4096 /* changes kept for watchers; who is further behind fetches the state */
+#define REGISTRY_NODE_V4       24 /* a node's share of the overlay */
+#define REGISTRY_NODE_V6       64
+#define REGISTRY_VERSION_MAX   31
 #define REGISTRY_NODE_TEXT_MAX 8192 /* one node as JSON: labels and endpoints at their longest */
 
 struct registry;
@@ -81,7 +81,8 @@ int registry_has_room(const struct registry *r, const char *name);
 int registry_node_put(struct registry *r, struct registry_node *n);
 /* Its prefixes are free for others at once. -ENOENT, and as registry_node_put. */
 int registry_node_remove(struct registry *r, const char *name);
-int registry_node_get(struct registry *r, const char *name, struct registry_node *out); /* -ENOENT */
+int registry_node_get(struct registry *r, const char *name,
+                      struct registry_node *out); /* -ENOENT */
 /* May a peer with this certificate be here? 0, -ENOENT, -ESTALE another incarnation. Quick. */
 int registry_node_admit(const struct registry *r, const char *name, uint64_t incarnation);
 /* A node's own endpoints and version; it may write only its own. Nothing is written and no revision
@@ -89,21 +90,21 @@ int registry_node_admit(const struct registry *r, const char *name, uint64_t inc
  * multicast; too many. -ENOENT, and as registry_node_put.
  */
 int registry_node_announce(struct registry *r, const char *name, const struct config_endpoint *e,
-			   unsigned n, const char *version);
+                           unsigned n, const char *version);
 /* Heard of at that time. Kept in memory until registry_flush. -ENOENT. */
 int registry_node_seen(struct registry *r, const char *name, time_t at);
 /* Writes all that registry_node_seen was told, in one transaction. */
 int registry_flush(struct registry *r);
 /* Calls fn for each node of the role in order of name, until it returns non-zero. */
 int registry_each(struct registry *r, enum cert_role role,
-		  int (*fn)(void *arg, const struct registry_node *n), void *arg);
+                  int (*fn)(void *arg, const struct registry_node *n), void *arg);
 
 /* Writes the nodes that follow the name `after` ("": from the first), as JSON objects with commas
  * between, at most n of them and max bytes (at least REGISTRY_NODE_TEXT_MAX). Returns the bytes; in
  * last the last name written, or "" when the end was reached.
  */
 size_t registry_nodes_text(const struct registry *r, const char *after, unsigned n, char *buf,
-			   size_t max, char last[CERT_NAME_MAX + 1]);
+                           size_t max, char last[CERT_NAME_MAX + 1]);
 /* The whole state as nodes see it: {"generation","revision","cluster","overlay","pools","nodes"}.
  * New reference, NULL: no memory.
  */

@@ -1,84 +1,45 @@
 /* SPDX-License-Identifier: GPL-3.0-or-later */
-/* The store in one SQLite file.
- *
- * A failed write or sync tells nothing about what is on the disk: the kernel may have dropped the
- * pages and marked them clean. So nothing goes on in the file that failed. What this process can
- * still read of it (the last acknowledged state) is written to a new file, synced, and put in its
- * place: REGISTRY_FILE ".part" while it is written, ".new" once it is whole, then the log of the old
- * file goes, then ".new" takes its name. A crash between any two of these steps is finished by the
- * next open. If that fails too, the store is read-only until the process starts again.
- *
- * The file is held exclusively, so that the WAL's index lies in our memory and a second process is
- * refused. Names stay relative: SQLite would make them absolute, and the folder above ours is not
- * ours to search.
- *
- * syscalls(manager): openat read write pread64 pwrite64 fsync fdatasync ftruncate fallocate fstat
- * stat lstat unlink unlinkat renameat renameat2 fcntl geteuid access getpid getrandom
+/* The store in one SQLite file. What a failed write or sync left on the disk nobody knows: see
+ * registry_file.c for what is done then.
  */
 #include "gateway/manager/registry_store.h"
 
+#include "gateway/log.h"
+#include "gateway/manager/records.h"
+#include "gateway/manager/registry_file.h"
 #include <errno.h>
-#include <fcntl.h>
-#include <sqlite3.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <sys/stat.h>
-#include <unistd.h>
-#include "gateway/log.h"
-#include "gateway/manager/records.h"
 
-#define FILE_PART REGISTRY_FILE ".part"
-#define FILE_NEW REGISTRY_FILE ".new"
-#define FILE_WAL REGISTRY_FILE "-wal"
-#define FILE_SHM REGISTRY_FILE "-shm"
-#define FILE_JOURNAL "-journal"
+static const char schema[] = "CREATE TABLE cluster ("
+			     "  id INTEGER PRIMARY KEY CHECK (id = 1),"
+			     "  name TEXT NOT NULL,"
+			     "  generation INTEGER NOT NULL CHECK (generation > 0),"
+			     "  revision INTEGER NOT NULL CHECK (revision >= 0)) STRICT;"
+			     "CREATE TABLE range ("
+			     "  kind TEXT NOT NULL CHECK (kind IN ('overlay', 'pool')),"
+			     "  at INTEGER NOT NULL,"
+			     "  prefix TEXT NOT NULL UNIQUE,"
+			     "  PRIMARY KEY (kind, at)) STRICT, WITHOUT ROWID;"
+			     "CREATE TABLE node ("
+			     "  name TEXT NOT NULL PRIMARY KEY,"
+			     "  role TEXT NOT NULL CHECK (role IN ('node', 'manager')),"
+			     "  incarnation INTEGER NOT NULL,"
+			     "  spki BLOB NOT NULL CHECK (length(spki) = 32),"
+			     "  labels TEXT NOT NULL,"
+			     "  slot INTEGER NOT NULL UNIQUE CHECK (slot >= 0),"
+			     "  endpoints TEXT NOT NULL,"
+			     "  cert_not_after INTEGER NOT NULL,"
+			     "  joined INTEGER NOT NULL,"
+			     "  last_seen INTEGER NOT NULL,"
+			     "  version TEXT NOT NULL) STRICT, WITHOUT ROWID;";
 
-#define SCHEMA_VERSION 1
-#define APPLICATION_ID 0x676e6c31 /* "gnl1" */
-#define BUSY_WAIT_MS 2000         /* a killed predecessor may take a moment to be gone */
-#define PATH_TEXT_MAX 64
-#define ROW_TEXT_MAX 4096         /* labels or endpoints of one node as JSON */
-
-static const char schema[] =
-	"CREATE TABLE cluster ("
-	"  id INTEGER PRIMARY KEY CHECK (id = 1),"
-	"  name TEXT NOT NULL,"
-	"  generation INTEGER NOT NULL CHECK (generation > 0),"
-	"  revision INTEGER NOT NULL CHECK (revision >= 0)) STRICT;"
-	"CREATE TABLE range ("
-	"  kind TEXT NOT NULL CHECK (kind IN ('overlay', 'pool')),"
-	"  at INTEGER NOT NULL,"
-	"  prefix TEXT NOT NULL UNIQUE,"
-	"  PRIMARY KEY (kind, at)) STRICT, WITHOUT ROWID;"
-	"CREATE TABLE node ("
-	"  name TEXT NOT NULL PRIMARY KEY,"
-	"  role TEXT NOT NULL CHECK (role IN ('node', 'manager')),"
-	"  incarnation INTEGER NOT NULL,"
-	"  spki BLOB NOT NULL CHECK (length(spki) = 32),"
-	"  labels TEXT NOT NULL,"
-	"  slot INTEGER NOT NULL UNIQUE CHECK (slot >= 0),"
-	"  endpoints TEXT NOT NULL,"
-	"  cert_not_after INTEGER NOT NULL,"
-	"  joined INTEGER NOT NULL,"
-	"  last_seen INTEGER NOT NULL,"
-	"  version TEXT NOT NULL) STRICT, WITHOUT ROWID;";
-
-#define NODE_COLUMNS                                                           \
+#define NODE_COLUMNS                                                               \
 	"name, role, incarnation, spki, labels, slot, endpoints, cert_not_after, " \
 	"joined, last_seen, version"
 
-enum statement {
-	BEGIN,
-	COMMIT,
-	ROLLBACK,
-	REVISION,
-	PUT,
-	GET,
-	REMOVE,
-	SEEN,
-	STATEMENT_COUNT
-};
+enum statement { BEGIN, COMMIT, ROLLBACK, REVISION, PUT, GET, REMOVE, SEEN, STATEMENT_COUNT };
 
 static const char *const statement_text[STATEMENT_COUNT] = {
 	[BEGIN] = "BEGIN IMMEDIATE",
@@ -96,263 +57,35 @@ static const char *const statement_text[STATEMENT_COUNT] = {
 };
 
 struct store {
-	sqlite3 *db;
+	struct registry_file file;
 	sqlite3_stmt *statements[STATEMENT_COUNT];
-	sqlite3_vfs vfs; /* the default one, but names stay as they are */
-	char vfs_name[32];
-	int dir;
 	uint64_t revision; /* acknowledged */
 	char fault[160];   /* "" while all is well */
 };
 
-/* -- names ----------------------------------------------------------------------------------- */
-
-static int name_unchanged(sqlite3_vfs *vfs, const char *name, int max, char *out)
-{
-	(void)vfs;
-	if (strlen(name) >= (size_t)max)
-		return SQLITE_CANTOPEN;
-	strcpy(out, name);
-	return SQLITE_OK;
-}
-
-static int vfs_register(struct store *s)
-{
-	const sqlite3_vfs *base = sqlite3_vfs_find(NULL);
-
-	if (!base)
-		return -ENOMEM;
-	s->vfs = *base;
-	s->vfs.pNext = NULL;
-	snprintf(s->vfs_name, sizeof(s->vfs_name), "ginnel-%p", (void *)s);
-	s->vfs.zName = s->vfs_name;
-	s->vfs.xFullPathname = name_unchanged;
-	return sqlite3_vfs_register(&s->vfs, 0) == SQLITE_OK ? 0 : -ENOMEM;
-}
-
-/* Where SQLite finds a file of the folder. */
-static void file_path(int dir, const char *name, char out[PATH_TEXT_MAX])
-{
-	if (dir == AT_FDCWD)
-		snprintf(out, PATH_TEXT_MAX, "%s", name);
-	else
-		snprintf(out, PATH_TEXT_MAX, "/proc/self/fd/%d/%s", dir, name);
-}
-
-/* -- errors ---------------------------------------------------------------------------------- */
-
-static int sqlite_errno(int rc)
-{
-	switch (rc & 0xff) {
-	case SQLITE_OK:
-	case SQLITE_ROW:
-	case SQLITE_DONE:
-		return 0;
-	case SQLITE_NOMEM:
-		return -ENOMEM;
-	case SQLITE_FULL:
-		return -ENOSPC;
-	case SQLITE_BUSY:
-	case SQLITE_LOCKED:
-		return -EBUSY;
-	case SQLITE_CORRUPT:
-	case SQLITE_NOTADB:
-	case SQLITE_CONSTRAINT:
-		return -EBADMSG;
-	default:
-		return -EIO;
-	}
-}
-
-/* Did the file fail, rather than the request? */
-static bool is_file_failure(int err)
-{
-	return err == -EIO || err == -EBADMSG || err == -EBUSY;
-}
-
-static int sync_fd(int dir, const char *name, int flags)
-{
-	int fd = openat(dir, name, flags | O_CLOEXEC | O_NOFOLLOW);
-	int err = 0;
-
-	if (fd < 0)
-		return -errno;
-	if (fsync(fd) < 0)
-		err = -errno;
-	close(fd);
-	return err;
-}
-
-static int sync_dir(int dir)
-{
-	return sync_fd(dir, ".", O_RDONLY | O_DIRECTORY);
-}
-
-static int remove_file(int dir, const char *name)
-{
-	return unlinkat(dir, name, 0) < 0 && errno != ENOENT ? -errno : 0;
-}
-
-/* -- opening --------------------------------------------------------------------------------- */
-
-static int run(sqlite3 *db, const char *sql)
-{
-	return sqlite_errno(sqlite3_exec(db, sql, NULL, NULL, NULL));
-}
-
-/* One integer of one row. */
-static int query_int(sqlite3 *db, const char *sql, int64_t *out)
-{
-	sqlite3_stmt *st;
-	int rc;
-
-	rc = sqlite3_prepare_v2(db, sql, -1, &st, NULL);
-	if (rc != SQLITE_OK)
-		return sqlite_errno(rc);
-	rc = sqlite3_step(st);
-	if (rc == SQLITE_ROW)
-		*out = sqlite3_column_int64(st, 0);
-	sqlite3_finalize(st);
-	if (rc == SQLITE_DONE)
-		return -EBADMSG;
-	return sqlite_errno(rc);
-}
-
-static int open_db(struct store *s, const char *name)
-{
-	char path[PATH_TEXT_MAX];
-	int rc;
-
-	file_path(s->dir, name, path);
-	rc = sqlite3_open_v2(path, &s->db,
-			     SQLITE_OPEN_READWRITE | SQLITE_OPEN_NOMUTEX | SQLITE_OPEN_NOFOLLOW |
-				     SQLITE_OPEN_EXRESCODE,
-			     s->vfs_name);
-	if (rc != SQLITE_OK)
-		return sqlite_errno(rc);
-	sqlite3_busy_timeout(s->db, BUSY_WAIT_MS);
-	sqlite3_db_config(s->db, SQLITE_DBCONFIG_DEFENSIVE, 1, NULL);
-	return run(s->db, "PRAGMA trusted_schema = OFF; PRAGMA cell_size_check = ON;"
-			  "PRAGMA temp_store = MEMORY; PRAGMA foreign_keys = ON;"
-			  "PRAGMA locking_mode = EXCLUSIVE;");
-}
-
-static int close_db(struct store *s)
-{
-	int rc;
-
-	for (int i = 0; i < STATEMENT_COUNT; i++) {
-		sqlite3_finalize(s->statements[i]);
-		s->statements[i] = NULL;
-	}
-	rc = sqlite3_close(s->db);
-	s->db = NULL;
-	return sqlite_errno(rc);
-}
-
-static int check_file(struct store *s)
-{
-	int64_t id, version;
-	sqlite3_stmt *st;
-	bool ok;
-	int err;
-
-	err = query_int(s->db, "PRAGMA application_id", &id);
-	if (!err)
-		err = query_int(s->db, "PRAGMA user_version", &version);
-	if (err)
-		return err;
-	if (id != APPLICATION_ID || version < 1)
-		return -EBADMSG;
-	if (version > SCHEMA_VERSION)
-		return -EPROTO;
-	err = sqlite_errno(sqlite3_prepare_v2(s->db, "PRAGMA quick_check(1)", -1, &st, NULL));
-	if (err)
-		return err;
-	ok = sqlite3_step(st) == SQLITE_ROW &&
-	     strcmp((const char *)sqlite3_column_text(st, 0), "ok") == 0;
-	sqlite3_finalize(st);
-	return ok ? 0 : -EBADMSG;
-}
-
-/* WAL makes a commit one write and one sync; FULL makes that sync. */
-static int settle_file(struct store *s)
-{
-	sqlite3_stmt *st;
-	bool wal;
-	int err;
-
-	err = sqlite_errno(sqlite3_prepare_v2(s->db, "PRAGMA journal_mode = WAL", -1, &st, NULL));
-	if (err)
-		return err;
-	err = sqlite_errno(sqlite3_step(st));
-	wal = !err && strcmp((const char *)sqlite3_column_text(st, 0), "wal") == 0;
-	sqlite3_finalize(st);
-	if (err)
-		return err;
-	if (!wal)
-		return -EIO;
-	return run(s->db, "PRAGMA synchronous = FULL; PRAGMA journal_size_limit = 4194304");
-}
+/* -- opening ----------------------------------------------------------------------------------- */
 
 static int prepare_statements(struct store *s)
 {
 	int rc;
 
 	for (int i = 0; i < STATEMENT_COUNT; i++) {
-		rc = sqlite3_prepare_v3(s->db, statement_text[i], -1, SQLITE_PREPARE_PERSISTENT,
-					&s->statements[i], NULL);
+		rc = sqlite3_prepare_v3(s->file.db, statement_text[i], -1,
+		                        SQLITE_PREPARE_PERSISTENT, &s->statements[i], NULL);
 		if (rc != SQLITE_OK)
-			return sqlite_errno(rc);
+			return registry_file_errno(rc);
 	}
 	return 0;
 }
 
-/* Finishes what a crash cut short: see the head of this file. */
-static int finish_swap(int dir)
+static void finalize_statements(void *arg)
 {
-	struct stat st;
-	int err;
+	struct store *s = arg;
 
-	err = remove_file(dir, FILE_PART);
-	if (!err)
-		err = remove_file(dir, FILE_PART FILE_JOURNAL);
-	if (err)
-		return err;
-	if (fstatat(dir, FILE_NEW, &st, AT_SYMLINK_NOFOLLOW) < 0)
-		return errno == ENOENT ? 0 : -errno;
-	err = remove_file(dir, FILE_WAL);
-	if (!err)
-		err = remove_file(dir, FILE_SHM);
-	if (!err)
-		err = sync_dir(dir);
-	if (err)
-		return err;
-	if (renameat(dir, FILE_NEW, dir, REGISTRY_FILE) < 0)
-		return -errno;
-	return sync_dir(dir);
-}
-
-static int open_file(struct store *s)
-{
-	struct stat st;
-	int err;
-
-	err = finish_swap(s->dir);
-	if (err)
-		return err;
-	if (fstatat(s->dir, REGISTRY_FILE, &st, AT_SYMLINK_NOFOLLOW) < 0)
-		return -errno;
-	if (!S_ISREG(st.st_mode))
-		return -EBADMSG;
-	err = open_db(s, REGISTRY_FILE);
-	if (!err)
-		err = check_file(s);
-	if (!err)
-		err = settle_file(s);
-	if (!err)
-		err = prepare_statements(s);
-	return err;
+	for (int i = 0; i < STATEMENT_COUNT; i++) {
+		sqlite3_finalize(s->statements[i]);
+		s->statements[i] = NULL;
+	}
 }
 
 static int read_range(struct registry_cluster *c, const char *kind, const char *text)
@@ -378,16 +111,16 @@ static int read_ranges(struct store *s, struct registry_cluster *c)
 	sqlite3_stmt *st;
 	int rc, err;
 
-	rc = sqlite3_prepare_v2(s->db, "SELECT kind, prefix FROM range ORDER BY kind, at", -1, &st,
-				NULL);
+	rc = sqlite3_prepare_v2(s->file.db, "SELECT kind, prefix FROM range ORDER BY kind, at", -1,
+	                        &st, NULL);
 	if (rc != SQLITE_OK)
-		return sqlite_errno(rc);
+		return registry_file_errno(rc);
 	err = 0;
 	while (!err && (rc = sqlite3_step(st)) == SQLITE_ROW)
 		err = read_range(c, (const char *)sqlite3_column_text(st, 0),
-				 (const char *)sqlite3_column_text(st, 1));
+		                 (const char *)sqlite3_column_text(st, 1));
 	sqlite3_finalize(st);
-	return err ? err : sqlite_errno(rc);
+	return err ? err : registry_file_errno(rc);
 }
 
 static int read_head(struct store *s, struct store_head *head)
@@ -397,10 +130,10 @@ static int read_head(struct store *s, struct store_head *head)
 	int rc, err = 0;
 
 	memset(head, 0, sizeof(*head));
-	rc = sqlite3_prepare_v2(s->db, "SELECT name, generation, revision FROM cluster", -1, &st,
-				NULL);
+	rc = sqlite3_prepare_v2(s->file.db, "SELECT name, generation, revision FROM cluster", -1,
+	                        &st, NULL);
 	if (rc != SQLITE_OK)
-		return sqlite_errno(rc);
+		return registry_file_errno(rc);
 	rc = sqlite3_step(st);
 	if (rc == SQLITE_ROW) {
 		name = (const char *)sqlite3_column_text(st, 0);
@@ -411,7 +144,7 @@ static int read_head(struct store *s, struct store_head *head)
 		head->generation = (uint64_t)sqlite3_column_int64(st, 1);
 		head->revision = (uint64_t)sqlite3_column_int64(st, 2);
 	} else {
-		err = rc == SQLITE_DONE ? -EBADMSG : sqlite_errno(rc);
+		err = rc == SQLITE_DONE ? -EBADMSG : registry_file_errno(rc);
 	}
 	sqlite3_finalize(st);
 	return err ? err : read_ranges(s, &head->cluster);
@@ -425,32 +158,21 @@ int store_open(struct store **out, int dir, struct store_head *head)
 	s = calloc(1, sizeof(*s));
 	if (!s)
 		return -ENOMEM;
-	s->dir = dir;
-	if (dir != AT_FDCWD) {
-		s->dir = fcntl(dir, F_DUPFD_CLOEXEC, 0);
-		if (s->dir < 0) {
-			err = -errno;
-			goto fail_dir;
-		}
-	}
-	err = vfs_register(s);
+	err = registry_file_open(&s->file, dir);
 	if (err)
-		goto fail_vfs;
-	err = open_file(s);
+		goto fail_open;
+	err = prepare_statements(s);
 	if (!err)
 		err = read_head(s, head);
 	if (err)
-		goto fail_open;
+		goto fail_read;
 	s->revision = head->revision;
 	*out = s;
 	return 0;
+fail_read:
+	finalize_statements(s);
+	registry_file_close(&s->file);
 fail_open:
-	close_db(s);
-	sqlite3_vfs_unregister(&s->vfs);
-fail_vfs:
-	if (s->dir != AT_FDCWD)
-		close(s->dir);
-fail_dir:
 	free(s);
 	return err;
 }
@@ -459,10 +181,8 @@ void store_close(struct store *s)
 {
 	if (!s)
 		return;
-	close_db(s);
-	sqlite3_vfs_unregister(&s->vfs);
-	if (s->dir != AT_FDCWD)
-		close(s->dir);
+	finalize_statements(s);
+	registry_file_close(&s->file);
 	free(s);
 }
 
@@ -481,29 +201,30 @@ static int insert_range(sqlite3 *db, const char *kind, unsigned at, const struct
 
 	rc = sqlite3_prepare_v2(db, "INSERT INTO range VALUES (?1, ?2, ?3)", -1, &st, NULL);
 	if (rc != SQLITE_OK)
-		return sqlite_errno(rc);
+		return registry_file_errno(rc);
 	prefix_format(p, text);
 	sqlite3_bind_text(st, 1, kind, -1, SQLITE_STATIC);
 	sqlite3_bind_int64(st, 2, at);
 	sqlite3_bind_text(st, 3, text, -1, SQLITE_STATIC);
 	rc = sqlite3_step(st);
 	sqlite3_finalize(st);
-	return rc == SQLITE_DONE ? 0 : sqlite_errno(rc);
+	return rc == SQLITE_DONE ? 0 : registry_file_errno(rc);
 }
 
-static int insert_cluster(sqlite3 *db, const struct registry_cluster *c)
+static int insert_cluster(sqlite3 *db, const void *cluster)
 {
+	const struct registry_cluster *c = cluster;
 	sqlite3_stmt *st;
 	int rc, err = 0;
 
 	rc = sqlite3_prepare_v2(db, "INSERT INTO cluster VALUES (1, ?1, 1, 0)", -1, &st, NULL);
 	if (rc != SQLITE_OK)
-		return sqlite_errno(rc);
+		return registry_file_errno(rc);
 	sqlite3_bind_text(st, 1, c->name, -1, SQLITE_STATIC);
 	rc = sqlite3_step(st);
 	sqlite3_finalize(st);
 	if (rc != SQLITE_DONE)
-		return sqlite_errno(rc);
+		return registry_file_errno(rc);
 	for (unsigned i = 0; !err && i < c->noverlay; i++)
 		err = insert_range(db, "overlay", i, &c->overlay[i]);
 	for (unsigned i = 0; !err && i < c->npools; i++)
@@ -511,101 +232,17 @@ static int insert_cluster(sqlite3 *db, const struct registry_cluster *c)
 	return err;
 }
 
-static int fill_file(struct store *s, const struct registry_cluster *c)
-{
-	char pragmas[80];
-	int err;
-
-	snprintf(pragmas, sizeof(pragmas), "PRAGMA application_id = %d; PRAGMA user_version = %d",
-		 APPLICATION_ID, SCHEMA_VERSION);
-	err = run(s->db, "PRAGMA synchronous = FULL; BEGIN");
-	if (!err)
-		err = run(s->db, pragmas);
-	if (!err)
-		err = run(s->db, schema);
-	if (!err)
-		err = insert_cluster(s->db, c);
-	if (!err)
-		err = run(s->db, "COMMIT");
-	return err;
-}
-
-/* An empty file of mode 0600, which SQLite's own files beside it take their mode from. */
-static int empty_part(int dir)
-{
-	int err, fd;
-
-	err = remove_file(dir, FILE_PART);
-	if (err)
-		return err;
-	fd = openat(dir, FILE_PART, O_RDWR | O_CREAT | O_EXCL | O_CLOEXEC | O_NOFOLLOW, 0600);
-	if (fd < 0)
-		return -errno;
-	close(fd);
-	return 0;
-}
-
-static int make_part(struct store *s, const struct registry_cluster *c)
-{
-	int err, closed;
-
-	err = empty_part(s->dir);
-	if (err)
-		return err;
-	err = open_db(s, FILE_PART);
-	if (!err)
-		err = fill_file(s, c);
-	closed = close_db(s);
-	if (!err)
-		err = closed;
-	if (!err)
-		err = sync_fd(s->dir, FILE_PART, O_RDONLY);
-	return err;
-}
-
 int store_create(int dir, const struct registry_cluster *c)
 {
-	struct store s = {.dir = dir};
-	int err;
-
-	err = vfs_register(&s);
-	if (err)
-		return err;
-	err = make_part(&s, c);
-	sqlite3_vfs_unregister(&s.vfs);
-	if (!err && renameat2(dir, FILE_PART, dir, REGISTRY_FILE, RENAME_NOREPLACE) < 0)
-		err = -errno;
-	if (err) {
-		remove_file(dir, FILE_PART);
-		remove_file(dir, FILE_PART FILE_JOURNAL);
-		return err;
-	}
-	return sync_dir(dir);
+	return registry_file_make(dir, schema, insert_cluster, c);
 }
 
 /* -- after a failure ------------------------------------------------------------------------- */
 
-static int copy_out(struct store *s)
+/* Did the file fail, rather than the request? */
+static bool is_file_failure(int err)
 {
-	char path[PATH_TEXT_MAX], sql[PATH_TEXT_MAX + 32];
-	int err;
-
-	/* VACUUM INTO takes an empty file that is there, so its mode is ours. */
-	err = empty_part(s->dir);
-	if (err)
-		return err;
-	file_path(s->dir, FILE_PART, path);
-	snprintf(sql, sizeof(sql), "VACUUM INTO '%s'", path);
-	err = run(s->db, sql);
-	if (!err)
-		err = sync_fd(s->dir, FILE_PART, O_RDONLY);
-	if (err) {
-		remove_file(s->dir, FILE_PART);
-		return err;
-	}
-	if (renameat(s->dir, FILE_PART, s->dir, FILE_NEW) < 0)
-		return -errno;
-	return sync_dir(s->dir);
+	return err == -EIO || err == -EBADMSG || err == -EBUSY;
 }
 
 static int write_anew(struct store *s)
@@ -613,12 +250,9 @@ static int write_anew(struct store *s)
 	struct store_head head;
 	int err;
 
-	err = copy_out(s);
-	if (err)
-		return err;
-	/* Its last words go to a file that is about to be replaced: errors do not matter. */
-	close_db(s);
-	err = open_file(s);
+	err = registry_file_renew(&s->file, finalize_statements, s);
+	if (!err)
+		err = prepare_statements(s);
 	if (!err)
 		err = read_head(s, &head);
 	if (!err && head.revision != s->revision)
@@ -636,8 +270,9 @@ static void recover(struct store *s, const char *doing, const char *said)
 		log_warn("registry: the records were written to a new file and go on there", NULL);
 		return;
 	}
-	snprintf(s->fault, sizeof(s->fault), "%s failed (%.60s), and so did writing the records anew (%s)",
-		 doing, said, strerror(-err));
+	snprintf(s->fault, sizeof(s->fault),
+	         "%s failed (%.60s), and so did writing the records anew (%s)", doing, said,
+	         strerrordesc_np(-err));
 	log_error("registry: read-only until it is started again", "reason", s->fault, NULL);
 }
 
@@ -702,17 +337,17 @@ int store_each(struct store *s, int (*fn)(void *arg, const struct store_row *row
 	sqlite3_stmt *st;
 	int rc, err = 0;
 
-	rc = sqlite3_prepare_v2(s->db, "SELECT " NODE_COLUMNS " FROM node ORDER BY name", -1, &st,
-				NULL);
+	rc = sqlite3_prepare_v2(s->file.db, "SELECT " NODE_COLUMNS " FROM node ORDER BY name", -1,
+	                        &st, NULL);
 	if (rc != SQLITE_OK)
-		return sqlite_errno(rc);
+		return registry_file_errno(rc);
 	while (!err && (rc = sqlite3_step(st)) == SQLITE_ROW) {
 		err = read_row(&row, st);
 		if (!err)
 			err = fn(arg, &row);
 	}
 	sqlite3_finalize(st);
-	return err ? err : sqlite_errno(rc);
+	return err ? err : registry_file_errno(rc);
 }
 
 int store_get(struct store *s, const char *name, struct store_row *out)
@@ -728,7 +363,7 @@ int store_get(struct store *s, const char *name, struct store_row *out)
 	if (rc == SQLITE_ROW)
 		err = read_row(&row, st);
 	else
-		err = rc == SQLITE_DONE ? -ENOENT : sqlite_errno(rc);
+		err = rc == SQLITE_DONE ? -ENOENT : registry_file_errno(rc);
 	sqlite3_reset(st);
 	sqlite3_clear_bindings(st);
 	if (!err)
@@ -745,7 +380,7 @@ static int step(struct store *s, enum statement which)
 
 	sqlite3_reset(st);
 	sqlite3_clear_bindings(st);
-	return rc == SQLITE_DONE ? 0 : sqlite_errno(rc);
+	return rc == SQLITE_DONE ? 0 : registry_file_errno(rc);
 }
 
 static int begin(struct store *s)
@@ -759,7 +394,7 @@ static int set_revision(struct store *s, uint64_t revision)
 
 	sqlite3_bind_int64(s->statements[REVISION], 1, (sqlite3_int64)revision);
 	err = step(s, REVISION);
-	if (!err && sqlite3_changes(s->db) != 1)
+	if (!err && sqlite3_changes(s->file.db) != 1)
 		err = -EBADMSG;
 	return err;
 }
@@ -775,8 +410,8 @@ static int end(struct store *s, int err, const char *doing)
 		err = step(s, COMMIT);
 	if (!err)
 		return 0;
-	snprintf(said, sizeof(said), "%s", sqlite3_errmsg(s->db));
-	if (!sqlite3_get_autocommit(s->db) && step(s, ROLLBACK) < 0)
+	snprintf(said, sizeof(said), "%s", sqlite3_errmsg(s->file.db));
+	if (!sqlite3_get_autocommit(s->file.db) && step(s, ROLLBACK) < 0)
 		err = -EIO; /* whatever it was, the file is not to be trusted */
 	if (!is_file_failure(err)) {
 		log_warn("registry: a change was refused", "doing", doing, "reason", said, NULL);

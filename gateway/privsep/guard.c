@@ -399,7 +399,7 @@ static bool drain(struct guard *g, int fd, bool rules)
 
 	for (;;) {
 		ssize_t n = recv(fd, g->events, sizeof(g->events), MSG_TRUNC);
-		const struct nlmsghdr *h = (const struct nlmsghdr *)(const void *)g->events;
+		struct nlmsghdr *h = (struct nlmsghdr *)(void *)g->events;
 		size_t left;
 
 		if (n < 0 && errno == EINTR)

@@ -24,11 +24,11 @@
  * syscalls(ca): lstat stat unlink fcntl access close lseek getpid mmap munmap geteuid fchown
  */
 
-#define LEDGER_VERSION 1
+#define LEDGER_VERSION     1
 #define LEDGER_APPLICATION 0x474e4c43 /* "GNLC" */
-#define LEDGER_BUSY_MS 2000           /* a predecessor that is just ending */
-#define LEDGER_PATH_MAX 64
-#define LABELS_TEXT_MAX (CERT_LABELS_MAX * (CERT_LABEL_KEY_MAX + CERT_LABEL_VALUE_MAX + 2))
+#define LEDGER_BUSY_MS     2000       /* a predecessor that is just ending */
+#define LEDGER_PATH_MAX    64
+#define LABELS_TEXT_MAX    ((size_t)CERT_LABELS_MAX * (CERT_LABEL_KEY_MAX + CERT_LABEL_VALUE_MAX + 2))
 
 struct ledger {
 	sqlite3 *db;
@@ -95,6 +95,14 @@ static int ledger_prepare(struct ledger *l, sqlite3_stmt **out, const char *sql)
 	return ledger_error(l->db, sqlite3_prepare_v2(l->db, sql, -1, out, NULL));
 }
 
+/* Why a step for one row yielded none. */
+static int ledger_no_row(struct ledger *l, int rc)
+{
+	int err = rc == SQLITE_DONE ? -ENOENT : ledger_error(l->db, rc);
+
+	return err ? err : -EIO;
+}
+
 /* For a statement that returns no row: steps and ends it. */
 static int ledger_finish(struct ledger *l, sqlite3_stmt *s)
 {
@@ -134,7 +142,7 @@ static void labels_format(const struct cert_labels *l, char out[LABELS_TEXT_MAX]
 	out[0] = '\0';
 	for (unsigned i = 0; i < l->n; i++)
 		at += (size_t)snprintf(out + at, LABELS_TEXT_MAX - at, "%s%s=%s", i ? "\n" : "",
-				       l->at[i].key, l->at[i].value);
+		                       l->at[i].key, l->at[i].value);
 }
 
 static int labels_parse(struct cert_labels *out, const char *text)
@@ -145,7 +153,7 @@ static int labels_parse(struct cert_labels *out, const char *text)
 	memset(out, 0, sizeof(*out));
 	if (!text || strlen(text) >= sizeof(copy))
 		return -EBADMSG;
-	strcpy(copy, text);
+	memcpy(copy, text, strlen(text) + 1);
 	for (one = strtok_r(copy, "\n", &rest); one; one = strtok_r(NULL, "\n", &rest))
 		if (cert_labels_add(out, one))
 			return -EBADMSG;
@@ -181,7 +189,7 @@ static int column_role(sqlite3_stmt *s, int at, enum cert_role *out)
 	return 0;
 }
 
-#define TOKEN_COLUMNS                                                                     \
+#define TOKEN_COLUMNS                                                                            \
 	"id, role, name, labels, created, expires, created_by, spki, revoked, used_at, used_by," \
 	" used_name"
 
@@ -255,15 +263,15 @@ static int ledger_connect(struct ledger *l, int dir)
 	else
 		snprintf(path, sizeof(path), "/proc/self/fd/%d/%s", dir, LEDGER_FILE);
 	rc = sqlite3_open_v2(path, &l->db, SQLITE_OPEN_READWRITE | SQLITE_OPEN_NOMUTEX,
-			     l->vfs_name);
+	                     l->vfs_name);
 	if (rc != SQLITE_OK)
 		return ledger_error(l->db, rc);
 	sqlite3_extended_result_codes(l->db, 1);
 	sqlite3_busy_timeout(l->db, LEDGER_BUSY_MS);
 	sqlite3_db_config(l->db, SQLITE_DBCONFIG_DEFENSIVE, 1, NULL);
 	return ledger_exec(l, "PRAGMA locking_mode=EXCLUSIVE; PRAGMA trusted_schema=OFF;"
-			      "PRAGMA cell_size_check=ON; PRAGMA journal_mode=WAL;"
-			      "PRAGMA synchronous=FULL; PRAGMA journal_size_limit=1048576;");
+	                      "PRAGMA cell_size_check=ON; PRAGMA journal_mode=WAL;"
+	                      "PRAGMA synchronous=FULL; PRAGMA journal_size_limit=1048576;");
 }
 
 static int ledger_pragma(struct ledger *l, const char *sql, int *out)
@@ -364,7 +372,7 @@ static int ledger_fill(struct ledger *l, const char *cluster)
 	int err;
 
 	snprintf(head, sizeof(head), "PRAGMA application_id=%d; PRAGMA user_version=%d;",
-		 LEDGER_APPLICATION, LEDGER_VERSION);
+	         LEDGER_APPLICATION, LEDGER_VERSION);
 	err = ledger_begin(l);
 	if (err)
 		return err;
@@ -435,8 +443,9 @@ static int count(struct ledger *l, const char *sql, int *out)
 static int tokens_prune(struct ledger *l, time_t expired_before, time_t used_before)
 {
 	sqlite3_stmt *s;
-	int err = ledger_prepare(l, &s, "DELETE FROM tokens WHERE expires < ?1"
-					" AND (used_at IS NULL OR used_at < ?2)");
+	int err = ledger_prepare(l, &s,
+	                         "DELETE FROM tokens WHERE expires < ?1"
+	                         " AND (used_at IS NULL OR used_at < ?2)");
 
 	if (err)
 		return err;
@@ -452,8 +461,8 @@ static int token_insert(struct ledger *l, const struct ledger_token *t)
 	int err;
 
 	err = ledger_prepare(l, &s,
-			     "INSERT INTO tokens (id, role, name, labels, created, expires,"
-			     " created_by, spki) VALUES (?, ?, ?, ?, ?, ?, ?, ?)");
+	                     "INSERT INTO tokens (id, role, name, labels, created, expires,"
+	                     " created_by, spki) VALUES (?, ?, ?, ?, ?, ?, ?, ?)");
 	if (err)
 		return err;
 	labels_format(&t->labels, labels);
@@ -505,7 +514,7 @@ int ledger_token_get(struct ledger *l, const uint8_t id[TOKEN_ID_LEN], struct le
 	if (rc == SQLITE_ROW)
 		err = token_row(s, out);
 	else
-		err = rc == SQLITE_DONE ? -ENOENT : ledger_error(l->db, rc);
+		err = ledger_no_row(l, rc);
 	sqlite3_finalize(s);
 	return err;
 }
@@ -530,7 +539,8 @@ int ledger_token_revoke(struct ledger *l, const uint8_t id[TOKEN_ID_LEN])
 	return ledger_end(l, err);
 }
 
-int ledger_token_each(struct ledger *l, int (*fn)(void *arg, const struct ledger_token *t), void *arg)
+int ledger_token_each(struct ledger *l, int (*fn)(void *arg, const struct ledger_token *t),
+                      void *arg)
 {
 	struct ledger_token t;
 	sqlite3_stmt *s;
@@ -559,8 +569,9 @@ int ledger_node_get(struct ledger *l, const char *name, struct ledger_node *out)
 	sqlite3_stmt *s;
 	int rc, err;
 
-	err = ledger_prepare(l, &s, "SELECT name, role, incarnation, issue, spki, labels FROM nodes"
-				    " WHERE name = ?");
+	err = ledger_prepare(l, &s,
+	                     "SELECT name, role, incarnation, issue, spki, labels FROM nodes"
+	                     " WHERE name = ?");
 	if (err)
 		return err;
 	sqlite3_bind_text(s, 1, name, -1, SQLITE_STATIC);
@@ -568,7 +579,7 @@ int ledger_node_get(struct ledger *l, const char *name, struct ledger_node *out)
 	if (rc == SQLITE_ROW)
 		err = node_row(s, out);
 	else
-		err = rc == SQLITE_DONE ? -ENOENT : ledger_error(l->db, rc);
+		err = ledger_no_row(l, rc);
 	sqlite3_finalize(s);
 	return err;
 }
@@ -627,7 +638,7 @@ int ledger_next_issue(struct ledger *l, const char *name, uint64_t *issue)
 
 /* May this token let this key in under this name, now? *again: it already did. */
 static int join_token(const struct ledger_token *t, const char *name, const uint8_t spki[32],
-		      time_t now, bool *again)
+                      time_t now, bool *again)
 {
 	*again = false;
 	if (t->revoked)
@@ -647,7 +658,7 @@ static int join_token(const struct ledger_token *t, const char *name, const uint
 
 /* The node's next incarnation. Issue numbers go on: those of an earlier one stay below. */
 static int join_node(struct ledger *l, const struct ledger_token *t, const char *name,
-		     const uint8_t spki[32], struct ledger_node *n)
+                     const uint8_t spki[32], struct ledger_node *n)
 {
 	struct ledger_node old;
 	int err, nodes;
@@ -679,11 +690,12 @@ static int join_node(struct ledger *l, const struct ledger_token *t, const char 
 }
 
 static int token_use(struct ledger *l, const uint8_t id[TOKEN_ID_LEN], const char *name,
-		     const uint8_t spki[32], time_t now)
+                     const uint8_t spki[32], time_t now)
 {
 	sqlite3_stmt *s;
-	int err = ledger_prepare(l, &s, "UPDATE tokens SET used_at = ?, used_by = ?, used_name = ?"
-					" WHERE id = ?");
+	int err = ledger_prepare(l, &s,
+	                         "UPDATE tokens SET used_at = ?, used_by = ?, used_name = ?"
+	                         " WHERE id = ?");
 
 	if (err)
 		return err;
@@ -695,7 +707,7 @@ static int token_use(struct ledger *l, const uint8_t id[TOKEN_ID_LEN], const cha
 }
 
 int ledger_join(struct ledger *l, const uint8_t id[TOKEN_ID_LEN], const char *name,
-		const uint8_t spki[32], time_t now, struct ledger_node *n)
+                const uint8_t spki[32], time_t now, struct ledger_node *n)
 {
 	struct ledger_token t;
 	struct ledger_node made;

@@ -8,27 +8,27 @@
 #pragma once
 #include "crypto/token.h"
 
-#define LEDGER_FILE "ledger.db"
+#define LEDGER_FILE       "ledger.db"
 #define LEDGER_TOKENS_MAX 10000
-#define LEDGER_NODES_MAX 20000          /* names, those of dead nodes included */
-#define LEDGER_RETRY 3600               /* s: the key that used a token may ask again so long */
-#define LEDGER_TOKEN_KEEP (7 * 86400)   /* s: an expired token is called expired, not unknown */
-#define LEDGER_BY_MAX 32
+#define LEDGER_NODES_MAX  20000  /* names, those of dead nodes included */
+#define LEDGER_RETRY      3600   /* s: the key that used a token may ask again so long */
+#define LEDGER_TOKEN_KEEP 604800 /* s: so long an expired token is called so, not unknown */
+#define LEDGER_BY_MAX     32
 
 struct ledger;
 
 struct ledger_token {
 	uint8_t id[TOKEN_ID_LEN];
 	enum cert_role role;
-	char name[CERT_NAME_MAX + 1];   /* "" : any free name */
+	char name[CERT_NAME_MAX + 1]; /* "" : any free name */
 	struct cert_labels labels;
 	time_t created, expires;
 	char created_by[LEDGER_BY_MAX + 1]; /* the operator's user name */
-	uint8_t spki[CERT_SPKI_MAX];    /* the public half */
+	uint8_t spki[CERT_SPKI_MAX];        /* the public half */
 	size_t spki_len;
 	bool used, revoked;
 	time_t used_at;
-	uint8_t used_by[32];            /* hash of the SPKI that used it */
+	uint8_t used_by[32]; /* hash of the SPKI that used it */
 	char used_name[CERT_NAME_MAX + 1];
 };
 
@@ -60,11 +60,12 @@ bool ledger_broken(const struct ledger *l);
 /* Prunes tokens that expired long before t->created. -E2BIG LEDGER_TOKENS_MAX stand, -EEXIST. */
 int ledger_token_add(struct ledger *l, const struct ledger_token *t);
 int ledger_token_get(struct ledger *l, const uint8_t id[TOKEN_ID_LEN],
-		     struct ledger_token *out); /* -ENOENT */
+                     struct ledger_token *out); /* -ENOENT */
 /* -ENOENT; -EALREADY it was used: what it let in is revoked by the node's name. */
 int ledger_token_revoke(struct ledger *l, const uint8_t id[TOKEN_ID_LEN]);
 /* Calls fn for each, oldest first; stops when it returns non-zero, and returns that. */
-int ledger_token_each(struct ledger *l, int (*fn)(void *arg, const struct ledger_token *t), void *arg);
+int ledger_token_each(struct ledger *l, int (*fn)(void *arg, const struct ledger_token *t),
+                      void *arg);
 
 int ledger_node_get(struct ledger *l, const char *name, struct ledger_node *out); /* -ENOENT */
 /* One transaction, fsynced before it returns: marks the token used by this key and writes the node's
@@ -75,7 +76,7 @@ int ledger_node_get(struct ledger *l, const char *name, struct ledger_node *out)
  * within LEDGER_RETRY of its first use gets the same answer, and nothing is written.
  */
 int ledger_join(struct ledger *l, const uint8_t id[TOKEN_ID_LEN], const char *name,
-		const uint8_t spki[32], time_t now, struct ledger_node *n);
+                const uint8_t spki[32], time_t now, struct ledger_node *n);
 /* The first node, by `ginnel init`. -EEXIST, -EINVAL. */
 int ledger_node_add(struct ledger *l, const struct ledger_node *n);
 /* Raises and returns the issue number of the next certificate of a node. -ENOENT. */

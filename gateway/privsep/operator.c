@@ -13,11 +13,12 @@
 
 #include "crypto/secret.h"
 
-#define TIME_TEXT_MAX 32
-#define ERROR_TEXT_MAX 512
+#define TIME_TEXT_MAX    32
+#define ERROR_TEXT_MAX   512
 #define CREATED_TEXT_MAX (TOKEN_TEXT_MAX + TOKEN_ID_TEXT + TIME_TEXT_MAX + 64)
 
-struct operator {
+struct operator
+{
 	struct ledger *ledger;
 	const uint8_t *pin;
 	const char *by;
@@ -74,7 +75,7 @@ void operator_answer_clear(struct operator_answer *a)
 }
 
 /* Notes why and returns -EINVAL: answered as an error. */
-__attribute__((format(printf, 2, 3))) static int refuse(struct operator *o, const char *format, ...)
+__attribute__((format(printf, 2, 3))) static int refuse(struct operator* o, const char *format, ...)
 {
 	va_list args;
 
@@ -89,41 +90,48 @@ __attribute__((format(printf, 2, 3))) static int refuse(struct operator *o, cons
 }
 
 /* The ledger's errors that are the same whatever was asked. */
-static int refuse_ledger(struct operator *o, const char *what, int err)
+static int refuse_ledger(struct operator* o, const char *what, int err)
 {
 	switch (err) {
 	case -ENOSPC:
-		return refuse(o, "%s: the disk is full, nothing was changed; free some space below "
-				 "the state folder", what);
+		return refuse(o,
+		              "%s: the disk is full, nothing was changed; free some space below "
+		              "the state folder",
+		              what);
 	case -ENOMEM:
 		return refuse(o, "%s: no memory, nothing was changed; try again", what);
 	default:
-		return refuse(o, "%s: the ca's ledger cannot be written (%s), nothing was changed; "
-				 "see ginneld's log", what, strerror(-err));
+		return refuse(o,
+		              "%s: the ca's ledger cannot be written (%s), nothing was changed; "
+		              "see ginneld's log",
+		              what, strerrordesc_np(-err));
 	}
 }
 
 /* Are all members of the request known? */
-static int check_members(struct operator *o, json_t *request, const char *const *known)
+static int check_members(struct operator* o, json_t *request, const char *const *known)
 {
 	const char *key;
 	json_t *value;
 
-	json_object_foreach(request, key, value) {
+	json_object_foreach(request, key, value)
+	{
 		const char *const *k = known;
 
 		while (*k && strcmp(*k, key))
 			k++;
 		if (!*k)
-			return refuse(o, "request: \"%.40s\" is not known; is ginnel newer than the "
-					 "running ginneld?", key);
+			return refuse(o,
+			              "request: \"%.40s\" is not known; is ginnel newer than the "
+			              "running ginneld?",
+			              key);
 	}
 	return 0;
 }
 
 /* -- token-create ----------------------------------------------------------------------------- */
 
-static int read_role(struct operator *o, const json_t *j, enum cert_role *out)
+static int read_role(struct operator* o, const json_t *j, enum cert_role *out)
 {
 	*out = ROLE_NODE;
 	if (!j || json_is_null(j))
@@ -131,12 +139,15 @@ static int read_role(struct operator *o, const json_t *j, enum cert_role *out)
 	if (!json_is_string(j) || cert_role_parse(out, json_string_value(j)))
 		return refuse(o, "token create: --role: no such role; leave it out for a node");
 	if (*out != ROLE_NODE)
-		return refuse(o, "token create: --role %s: several managers come with a later version; "
-				 "leave it out for a node", cert_role_name(*out));
+		return refuse(
+			o,
+			"token create: --role %s: several managers come with a later version; "
+			"leave it out for a node",
+			cert_role_name(*out));
 	return 0;
 }
 
-static int read_name(struct operator *o, const json_t *j, char out[CERT_NAME_MAX + 1])
+static int read_name(struct operator* o, const json_t *j, char out[CERT_NAME_MAX + 1])
 {
 	struct ledger_node n;
 	const char *name;
@@ -147,19 +158,23 @@ static int read_name(struct operator *o, const json_t *j, char out[CERT_NAME_MAX
 		return 0;
 	name = json_string_value(j);
 	if (!name || strlen(name) != json_string_length(j) || !cert_name_ok(name))
-		return refuse(o, "token create: --name: not a lower case DNS label of at most %d "
-				 "characters; use a-z, 0-9 and -", CERT_NAME_MAX);
+		return refuse(o,
+		              "token create: --name: not a lower case DNS label of at most %d "
+		              "characters; use a-z, 0-9 and -",
+		              CERT_NAME_MAX);
 	err = ledger_node_get(o->ledger, name, &n);
 	if (!err && n.role != ROLE_NODE)
-		return refuse(o, "token create: --name %s: that is a manager of this cluster; choose "
-				 "another name", name);
+		return refuse(o,
+		              "token create: --name %s: that is a manager of this cluster; choose "
+		              "another name",
+		              name);
 	if (err && err != -ENOENT)
 		return refuse_ledger(o, "token create", err);
 	snprintf(out, CERT_NAME_MAX + 1, "%s", name);
 	return 0;
 }
 
-static int read_labels(struct operator *o, json_t *j, struct cert_labels *out)
+static int read_labels(struct operator* o, json_t *j, struct cert_labels *out)
 {
 	char text[CERT_LABEL_KEY_MAX + CERT_LABEL_VALUE_MAX + 2];
 	const char *key;
@@ -172,7 +187,8 @@ static int read_labels(struct operator *o, json_t *j, struct cert_labels *out)
 		return 0;
 	if (!json_is_object(j))
 		return refuse(o, "request: labels: not an object; is ginnel newer than ginneld?");
-	json_object_foreach(j, key, value) {
+	json_object_foreach(j, key, value)
+	{
 		const char *v = json_string_value(value);
 
 		if (!v || strlen(v) != json_string_length(value))
@@ -181,35 +197,41 @@ static int read_labels(struct operator *o, json_t *j, struct cert_labels *out)
 		err = n < 0 || (size_t)n >= sizeof(text) ? -EINVAL : cert_labels_add(out, text);
 		if (err == -E2BIG)
 			return refuse(o, "token create: --label: more than %d; leave some out",
-				      CERT_LABELS_MAX);
+			              CERT_LABELS_MAX);
 		if (err)
-			return refuse(o, "token create: --label %.63s: not K=V, each 1 to %d of letters "
-					 "and digits with - _ . between (and / in K); mend it", key,
-				      CERT_LABEL_KEY_MAX);
+			return refuse(
+				o,
+				"token create: --label %.63s: not K=V, each 1 to %d of letters "
+				"and digits with - _ . between (and / in K); mend it",
+				key, CERT_LABEL_KEY_MAX);
 		bytes += (size_t)n;
 	}
 	if (bytes > OPERATOR_LABELS_BYTES)
-		return refuse(o, "token create: --label: more than %d bytes together do not fit into "
-				 "a certificate; shorten them", OPERATOR_LABELS_BYTES);
+		return refuse(o,
+		              "token create: --label: more than %d bytes together do not fit into "
+		              "a certificate; shorten them",
+		              OPERATOR_LABELS_BYTES);
 	return 0;
 }
 
-static int read_ttl(struct operator *o, const json_t *j, time_t *out)
+static int read_ttl(struct operator* o, const json_t *j, time_t *out)
 {
 	json_int_t ttl = OPERATOR_TTL_DEFAULT;
 
 	if (j && !json_is_null(j)) {
 		ttl = json_integer_value(j);
 		if (!json_is_integer(j) || ttl < 1 || ttl > OPERATOR_TTL_MAX)
-			return refuse(o, "token create: --ttl: not between 1s and %dd; a token is for "
-					 "joining soon, make one for each host", OPERATOR_TTL_MAX / 86400);
+			return refuse(o,
+			              "token create: --ttl: not between 1s and %dd; a token is for "
+			              "joining soon, make one for each host",
+			              OPERATOR_TTL_MAX / 86400);
 	}
 	*out = (time_t)ttl;
 	return 0;
 }
 
-static int created_answer(struct operator *o, const struct token *t, const struct ledger_token *row,
-			  struct operator_answer *out)
+static int created_answer(struct operator* o, const struct token *t, const struct ledger_token *row,
+                          struct operator_answer *out)
 {
 	char id[TOKEN_ID_TEXT + 1], expires[TIME_TEXT_MAX];
 	char *text, *answer;
@@ -221,13 +243,13 @@ static int created_answer(struct operator *o, const struct token *t, const struc
 		goto out;
 	err = token_format(t, text, TOKEN_TEXT_MAX);
 	if (err) {
-		err = refuse(o, "token create: %s; see ginneld's log", strerror(-err));
+		err = refuse(o, "token create: %s; see ginneld's log", strerrordesc_np(-err));
 		goto out;
 	}
 	token_id_format(row->id, id);
 	time_format(row->expires, expires);
-	snprintf(answer, CREATED_TEXT_MAX, "{\"token\":\"%s\",\"id\":\"%s\",\"expires\":\"%s\"}", text,
-		 id, expires);
+	snprintf(answer, CREATED_TEXT_MAX, "{\"token\":\"%s\",\"id\":\"%s\",\"expires\":\"%s\"}",
+	         text, id, expires);
 	err = answer_text(out, answer);
 out:
 	secret_free(answer, CREATED_TEXT_MAX);
@@ -235,7 +257,7 @@ out:
 	return err;
 }
 
-static int token_create(struct operator *o, json_t *request, struct operator_answer *out)
+static int token_create(struct operator* o, json_t *request, struct operator_answer *out)
 {
 	static const char *const known[] = {"cmd", "role", "name", "labels", "ttl_s", NULL};
 	struct ledger_token row = {0};
@@ -261,7 +283,8 @@ static int token_create(struct operator *o, json_t *request, struct operator_ans
 	if (!err)
 		err = token_public(t, row.spki, &row.spki_len);
 	if (err) {
-		err = refuse(o, "token create: no key could be made (%s); try again", strerror(-err));
+		err = refuse(o, "token create: no key could be made (%s); try again",
+		             strerrordesc_np(-err));
 		goto out;
 	}
 	memcpy(row.id, t->id, sizeof(row.id));
@@ -275,10 +298,12 @@ static int token_create(struct operator *o, json_t *request, struct operator_ans
 	err = ledger_token_add(o->ledger, &row);
 	if (err) {
 		operator_answer_clear(out);
-		err = err == -E2BIG ?
-			refuse(o, "token create: %d tokens stand already; revoke some, or wait until "
-				  "they expire", LEDGER_TOKENS_MAX) :
-			refuse_ledger(o, "token create", err);
+		err = err == -E2BIG ? refuse(o,
+		                             "token create: %d tokens stand already; revoke some, "
+		                             "or wait until "
+		                             "they expire",
+		                             LEDGER_TOKENS_MAX)
+		                    : refuse_ledger(o, "token create", err);
 	}
 out:
 	secret_free(t, sizeof(*t));
@@ -304,13 +329,14 @@ static int list_one(void *arg, const struct ledger_token *t)
 	token_id_format(t->id, id);
 	time_format(t->expires, expires);
 	j = json_pack("{s:s,s:s,s:s?,s:o,s:s,s:s,s:b,s:s?,s:b}", "id", id, "role",
-		      cert_role_name(t->role), "name", t->name[0] ? t->name : NULL, "labels",
-		      labels_json(&t->labels), "expires", expires, "created_by", t->created_by, "used",
-		      t->used, "used_by", t->used ? t->used_name : NULL, "revoked", t->revoked);
+	              cert_role_name(t->role), "name", t->name[0] ? t->name : NULL, "labels",
+	              labels_json(&t->labels), "expires", expires, "created_by", t->created_by,
+	              "used", t->used, "used_by", t->used ? t->used_name : NULL, "revoked",
+	              t->revoked);
 	return json_array_append_new(arg, j) ? -ENOMEM : 0;
 }
 
-static int token_list(struct operator *o, json_t *request, struct operator_answer *out)
+static int token_list(struct operator* o, json_t *request, struct operator_answer *out)
 {
 	static const char *const known[] = {"cmd", NULL};
 	json_t *list;
@@ -330,7 +356,7 @@ static int token_list(struct operator *o, json_t *request, struct operator_answe
 	return answer_json(out, list);
 }
 
-static int token_revoke(struct operator *o, json_t *request, struct operator_answer *out)
+static int token_revoke(struct operator* o, json_t *request, struct operator_answer *out)
 {
 	static const char *const known[] = {"cmd", "id", NULL};
 	struct ledger_token t;
@@ -343,14 +369,16 @@ static int token_revoke(struct operator *o, json_t *request, struct operator_ans
 		return err;
 	text = json_string_value(json_object_get(request, "id"));
 	if (!text || token_id_parse(id, text))
-		return refuse(o, "token revoke: no token's ID, which is %d hexadecimal digits; see "
-				 "`ginnel token list`", TOKEN_ID_TEXT);
+		return refuse(o,
+		              "token revoke: no token's ID, which is %d hexadecimal digits; see "
+		              "`ginnel token list`",
+		              TOKEN_ID_TEXT);
 	err = ledger_token_revoke(o->ledger, id);
 	if (err == -ENOENT)
 		return refuse(o, "token revoke: no token %s; see `ginnel token list`", text);
 	if (err == -EALREADY && !ledger_token_get(o->ledger, id, &t))
 		return refuse(o, "token revoke: %s let %s in already; it lets nobody else in", text,
-			      t.used_name);
+		              t.used_name);
 	if (err)
 		return refuse_ledger(o, "token revoke", err);
 	return answer_text(out, "{}");
@@ -360,14 +388,14 @@ static int token_revoke(struct operator *o, json_t *request, struct operator_ans
 
 static const struct {
 	const char *name;
-	int (*run)(struct operator *o, json_t *request, struct operator_answer *out);
+	int (*run)(struct operator* o, json_t *request, struct operator_answer *out);
 } commands[] = {
 	{"token-create", token_create},
 	{"token-list", token_list},
 	{"token-revoke", token_revoke},
 };
 
-static int dispatch(struct operator *o, json_t *request, struct operator_answer *out)
+static int dispatch(struct operator* o, json_t *request, struct operator_answer *out)
 {
 	const char *cmd = json_string_value(json_object_get(request, "cmd"));
 
@@ -376,12 +404,14 @@ static int dispatch(struct operator *o, json_t *request, struct operator_answer 
 	for (size_t i = 0; i < sizeof(commands) / sizeof(commands[0]); i++)
 		if (!strcmp(cmd, commands[i].name))
 			return commands[i].run(o, request, out);
-	return refuse(o, "request: the ca knows no \"%.40s\"; is ginnel newer than the running "
-			 "ginneld?", cmd);
+	return refuse(o,
+	              "request: the ca knows no \"%.40s\"; is ginnel newer than the running "
+	              "ginneld?",
+	              cmd);
 }
 
 int operator_ask(struct ledger *l, const uint8_t pin[32], const char *by, const char *line,
-		 size_t len, time_t wall, struct operator_answer *out)
+                 size_t len, time_t wall, struct operator_answer *out)
 {
 	struct operator o = {.ledger = l, .pin = pin, .by = by, .wall = wall};
 	json_error_t ignored;

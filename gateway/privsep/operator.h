@@ -11,9 +11,9 @@
 #pragma once
 #include "gateway/privsep/ledger.h"
 
-#define OPERATOR_TTL_DEFAULT 3600
-#define OPERATOR_TTL_MAX (7 * 86400)
-#define OPERATOR_LABELS_BYTES 1000 /* "K=V" of all together: the certificate has room for them */
+#define OPERATOR_TTL_DEFAULT  3600
+#define OPERATOR_TTL_MAX      604800 /* s: 7 days */
+#define OPERATOR_LABELS_BYTES 1000   /* "K=V" of all together: the certificate has room for them */
 
 /* One line with its newline, in secret memory: it may hold a token. */
 struct operator_answer {
@@ -25,7 +25,7 @@ struct operator_answer {
  * -ENOMEM, then there is no answer.
  */
 int operator_ask(struct ledger *l, const uint8_t pin[32], const char *by, const char *line,
-		 size_t len, time_t wall, struct operator_answer *out);
+                 size_t len, time_t wall, struct operator_answer *out);
 /* An answer that says {"error": text}. */
 int operator_refuse(struct operator_answer *out, const char *text);
 void operator_answer_clear(struct operator_answer *a);

@@ -65,7 +65,7 @@ static const char *read_why(int err)
 	case -EBUSY:
 		return "another process holds it";
 	default:
-		return strerror(-err);
+		return strerrordesc_np(-err);
 	}
 }
 
@@ -231,7 +231,7 @@ static enum sign_result judge_proof(struct signer *s, const struct message_sign 
 
 	unknown = ledger_token_get(s->ledger, q->token_id, &t);
 	if (unknown && unknown != -ENOENT) {
-		log_error("ledger cannot be read", "reason", strerror(-unknown), NULL);
+		log_error("ledger cannot be read", "reason", strerrordesc_np(-unknown), NULL);
 		return SIGN_FAILED;
 	}
 	spki = unknown ? cert_key_spki(ca_key(s->ca), &spki_len) : t.spki;
@@ -272,7 +272,7 @@ static enum sign_result join_result(int err)
 }
 
 static enum sign_result issue(struct signer *s, const struct ledger_node *n, const uint8_t *spki,
-			      size_t spki_len, time_t wall, struct message_signed *a)
+                              size_t spki_len, time_t wall, struct message_signed *a)
 {
 	struct ca_grant g = {
 		.cluster = ledger_cluster(s->ledger),
@@ -281,7 +281,7 @@ static enum sign_result issue(struct signer *s, const struct ledger_node *n, con
 		.labels = &n->labels,
 		.incarnation = n->incarnation,
 		.not_before = wall - CA_BACKDATE,
-		.not_after = wall + CA_NODE_LIFE,
+		.not_after = wall + (time_t)CA_NODE_LIFE,
 	};
 	struct cert_chain chain;
 	size_t at, len;
@@ -289,7 +289,7 @@ static enum sign_result issue(struct signer *s, const struct ledger_node *n, con
 
 	err = ledger_next_issue(s->ledger, n->name, &g.issue);
 	if (err) {
-		log_error("ledger cannot be written", "reason", strerror(-err), NULL);
+		log_error("ledger cannot be written", "reason", strerrordesc_np(-err), NULL);
 		return SIGN_FAILED;
 	}
 	err = ca_issue(s->ca, &g, spki, spki_len, a->chain, &len);
@@ -298,8 +298,8 @@ static enum sign_result issue(struct signer *s, const struct ledger_node *n, con
 		return SIGN_REFUSED;
 	}
 	if (err) {
-		log_error("no certificate could be made", "peer", n->name, "reason", strerror(-err),
-			  NULL);
+		log_error("no certificate could be made", "peer", n->name, "reason",
+		          strerrordesc_np(-err), NULL);
 		return err == -EINVAL ? SIGN_REQUEST : SIGN_FAILED;
 	}
 	a->len[0] = (uint16_t)len;
@@ -317,12 +317,12 @@ static enum sign_result issue(struct signer *s, const struct ledger_node *n, con
 	a->nlabels = (uint16_t)n->labels.n;
 	for (unsigned i = 0; i < n->labels.n; i++)
 		snprintf(a->labels[i], sizeof(a->labels[i]), "%s=%s", n->labels.at[i].key,
-			 n->labels.at[i].value);
+		         n->labels.at[i].value);
 	return SIGN_OK;
 }
 
 static enum sign_result judge(struct signer *s, const struct message_sign *q, time_t wall,
-			      int64_t now, struct message_signed *a)
+                              int64_t now, struct message_signed *a)
 {
 	uint8_t spki[CERT_SPKI_MAX], hash[32];
 	struct ledger_node n;
@@ -348,14 +348,14 @@ static enum sign_result judge(struct signer *s, const struct message_sign *q, ti
 	err = ledger_join(s->ledger, q->token_id, q->name, hash, wall, &n);
 	r = join_result(err);
 	if (r == SIGN_FAILED)
-		log_error("ledger cannot be written", "reason", strerror(-err), NULL);
+		log_error("ledger cannot be written", "reason", strerrordesc_np(-err), NULL);
 	else if (r != SIGN_OK)
 		log_refused(q, sign_result_name(r));
 	return r == SIGN_OK ? issue(s, &n, spki, spki_len, wall, a) : r;
 }
 
 void signer_sign(struct signer *s, const struct message_sign *q, time_t wall, int64_t now,
-		 struct message_signed *a)
+                 struct message_signed *a)
 {
 	char id[TOKEN_ID_TEXT + 1];
 	enum sign_result r;
@@ -394,7 +394,13 @@ struct server {
 	struct client clients[SIGNER_CLIENTS_MAX];
 };
 
-enum { SLOT_PARENT, SLOT_MANAGER, SLOT_LISTEN, SLOT_CLIENTS, SLOTS = SLOT_CLIENTS + SIGNER_CLIENTS_MAX };
+enum {
+	SLOT_PARENT,
+	SLOT_MANAGER,
+	SLOT_LISTEN,
+	SLOT_CLIENTS,
+	SLOTS = SLOT_CLIENTS + SIGNER_CLIENTS_MAX
+};
 
 static void server_end(struct server *v, int code)
 {
@@ -414,7 +420,7 @@ static void client_send(struct client *c)
 	ssize_t n;
 
 	n = send(c->fd, c->answer.text + c->sent, c->answer.len - c->sent,
-		 MSG_DONTWAIT | MSG_NOSIGNAL);
+	         MSG_DONTWAIT | MSG_NOSIGNAL);
 	if (n < 0 && (errno == EAGAIN || errno == EINTR))
 		return;
 	if (n > 0)
@@ -451,12 +457,14 @@ static void client_read(struct server *v, struct client *c, int64_t now)
 	c->n += (size_t)n;
 	if (end)
 		client_answer(c,
-			      operator_ask(v->signer->ledger, v->signer->pin, "root", c->line,
-					   (size_t)(end - c->line), time(NULL), &c->answer),
-			      now);
+		              operator_ask(v->signer->ledger, v->signer->pin, "root", c->line,
+		                           (size_t)(end - c->line), time(NULL), &c->answer),
+		              now);
 	else if (c->n == sizeof(c->line))
-		client_answer(c, operator_refuse(&c->answer, "request: the line is longer than 8192 "
-							     "bytes; leave some labels out"), now);
+		client_answer(c,
+		              operator_refuse(&c->answer, "request: the line is longer than 8192 "
+		                                          "bytes; leave some labels out"),
+		              now);
 }
 
 static void listener_accept(struct server *v, int64_t now)
@@ -477,8 +485,10 @@ static void listener_accept(struct server *v, int64_t now)
 	c->fd = fd;
 	c->deadline = now + SIGNER_CLIENT_DEADLINE;
 	if (getsockopt(fd, SOL_SOCKET, SO_PEERCRED, &peer, &len) || peer.uid != 0)
-		client_answer(c, operator_refuse(&c->answer, "ca: only root may ask this; run it as "
-							     "root"), now);
+		client_answer(c,
+		              operator_refuse(&c->answer, "ca: only root may ask this; run it as "
+		                                          "root"),
+		              now);
 }
 
 static void manager_lost(struct server *v, const char *why)
@@ -492,11 +502,11 @@ static void manager_lost(struct server *v, const char *why)
 static void manager_answer(struct server *v)
 {
 	int err = message_send(v->manager_fd, MESSAGE_SIGNED, v->seq, &v->answer, sizeof(v->answer),
-			       NULL, 0);
+	                       NULL, 0);
 
 	v->answering = err == -EAGAIN;
 	if (err && err != -EAGAIN)
-		manager_lost(v, strerror(-err));
+		manager_lost(v, strerrordesc_np(-err));
 }
 
 static void manager_read(struct server *v, int64_t now)
@@ -507,12 +517,13 @@ static void manager_read(struct server *v, int64_t now)
 		return;
 	if (err == -EBADMSG) {
 		/* Nobody of ours says that: neither it nor what it may have led to is trusted. */
-		log_error("the manager process sent what is no message", "reason", "malformed", NULL);
+		log_error("the manager process sent what is no message", "reason", "malformed",
+		          NULL);
 		server_end(v, 1);
 		return;
 	}
 	if (err) {
-		manager_lost(v, strerror(-err));
+		manager_lost(v, strerrordesc_np(-err));
 		return;
 	}
 	message_close_fds(&v->message);
@@ -546,13 +557,13 @@ static int server_watch(struct server *v, struct pollfd *p, int64_t now)
 	bool room = false;
 
 	p[SLOT_PARENT] = (struct pollfd){.fd = v->parent_fd, .events = POLLIN};
-	p[SLOT_MANAGER] = (struct pollfd){.fd = v->manager_fd,
-					  .events = v->answering ? POLLOUT : POLLIN};
+	p[SLOT_MANAGER] =
+		(struct pollfd){.fd = v->manager_fd, .events = v->answering ? POLLOUT : POLLIN};
 	for (unsigned i = 0; i < SIGNER_CLIENTS_MAX; i++) {
 		struct client *c = &v->clients[i];
 
-		p[SLOT_CLIENTS + i] = (struct pollfd){
-			.fd = c->fd, .events = c->answer.text ? POLLOUT : POLLIN};
+		p[SLOT_CLIENTS + i] =
+			(struct pollfd){.fd = c->fd, .events = c->answer.text ? POLLOUT : POLLIN};
 		if (c->fd < 0)
 			room = true;
 		else if (c->deadline < next)
@@ -620,7 +631,7 @@ static int serve(struct server *v)
 	}
 	err = message_send(v->parent_fd, MESSAGE_READY, 0, NULL, 0, NULL, 0);
 	if (err) {
-		log_error("the ca cannot reach its parent", "reason", strerror(-err), NULL);
+		log_error("the ca cannot reach its parent", "reason", strerrordesc_np(-err), NULL);
 		server_end(v, 1);
 	}
 	while (!v->over)

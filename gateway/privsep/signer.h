@@ -11,20 +11,21 @@
  * do: revoked, used, expired, made for another name; and then, whether a name is taken.
  */
 #pragma once
+#include "gateway/message.h"
 #include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
 #include <time.h>
-#include "gateway/message.h"
 
-#define SIGNER_KEY_FILE "ca.key"
+#define SIGNER_KEY_FILE   "ca.key"
 #define SIGNER_CHAIN_FILE "ca.pem" /* own certificate first, root last */
 
-#define SIGNER_LINE_MAX 8192
+#define SIGNER_LINE_MAX    8192
 #define SIGNER_CLIENTS_MAX 16
-#define SIGNER_CLIENT_DEADLINE (5 * 1000000000LL) /* to send a line, then again to take the answer */
-#define SIGNER_WRONG_PROOFS 5 /* per minute and source address (IPv6: per /64) */
-#define SIGNER_WRONG_WINDOW (60 * 1000000000LL)
+#define SIGNER_CLIENT_DEADLINE \
+	(5 * 1000000000LL)     /* to send a line, then again to take the answer */
+#define SIGNER_WRONG_PROOFS  5 /* per minute and source address (IPv6: per /64) */
+#define SIGNER_WRONG_WINDOW  (60 * 1000000000LL)
 #define SIGNER_WRONG_SOURCES 1024 /* the longest unseen is forgotten */
 
 /* Serves until the parent is gone or says stop: the process's exit code. The current folder is the
@@ -47,4 +48,4 @@ void signer_free(struct signer *s);
  * now (monotonic) counts wrong proofs.
  */
 void signer_sign(struct signer *s, const struct message_sign *q, time_t wall, int64_t now,
-		 struct message_signed *a);
+                 struct message_signed *a);

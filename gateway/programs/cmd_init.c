@@ -24,10 +24,10 @@
 #include "gateway/programs/statedir.h"
 
 #define CLUSTER_DEFAULT "ginnel"
-#define KEY_PEM_MAX 4096
-#define CHAIN_PEM_MAX (CERT_CHAIN_MAX * 2 * CERT_DER_MAX)
-#define POOL_V4_MAX 29 /* longer ones have no room for a network and its gateway */
-#define POOL_V6_MAX 64
+#define KEY_PEM_MAX     4096
+#define CHAIN_PEM_MAX   (CERT_CHAIN_MAX * 2 * CERT_DER_MAX)
+#define POOL_V4_MAX     29 /* longer ones have no room for a network and its gateway */
+#define POOL_V6_MAX     64
 
 struct init {
 	const struct cmd *c;
@@ -61,18 +61,19 @@ static bool prefix_given(const struct prefix *list, unsigned n, int family)
 
 /* CIDR[,CIDR…]. */
 static int read_prefixes(const char *option, const char *text, struct prefix *out, unsigned max,
-			 unsigned *n)
+                         unsigned *n)
 {
 	char copy[NODE_POOLS_MAX * PREFIX_TEXT_MAX];
 	char *rest, *one;
+	size_t len = strlen(text);
 	int err;
 
 	*n = 0;
-	if (strlen(text) >= sizeof(copy)) {
+	if (len >= sizeof(copy)) {
 		fault("it is too long", "give fewer prefixes", "init: --%s", option);
 		return CMD_FAILED;
 	}
-	strcpy(copy, text);
+	memcpy(copy, text, len + 1);
 	for (one = strtok_r(copy, ", ", &rest); one; one = strtok_r(NULL, ", ", &rest)) {
 		struct prefix p;
 
@@ -96,7 +97,7 @@ static int read_prefixes(const char *option, const char *text, struct prefix *ou
 }
 
 static int refuse_prefix(const char *option, const struct prefix *p, const char *why,
-			 const char *cure)
+                         const char *cure)
 {
 	char text[PREFIX_TEXT_MAX];
 
@@ -116,8 +117,10 @@ static int read_cluster(struct init *i)
 	if (!cluster)
 		cluster = CLUSTER_DEFAULT;
 	if (!cert_name_ok(cluster)) {
-		fault("a cluster's name is a lower case DNS label: a-z, 0-9 and - inside, at most 63 "
-		      "characters", "choose another", "init: --cluster \"%s\"", cluster);
+		fault("a cluster's name is a lower case DNS label: a-z, 0-9 and - inside, at most "
+		      "63 "
+		      "characters",
+		      "choose another", "init: --cluster \"%s\"", cluster);
 		return CMD_FAILED;
 	}
 	snprintf(k->name, sizeof(k->name), "%s", cluster);
@@ -136,9 +139,9 @@ static int read_cluster(struct init *i)
 	}
 	if (k->noverlay == 2 && k->overlay[0].addr.family == k->overlay[1].addr.family)
 		return refuse_prefix("overlay", &k->overlay[1], "two of one family",
-				     "give at most one of each family");
+		                     "give at most one of each family");
 	return read_prefixes("pools", pools ? pools : NODE_POOLS_DEFAULT, k->pools, NODE_POOLS_MAX,
-			     &k->npools);
+	                     &k->npools);
 }
 
 /* fdXX:XXXX:XXXX::/48 of the first 40 bits of the root's key hash (RFC 4193). */
@@ -174,7 +177,7 @@ static int check_underlay(const struct init *i, const char *option, const struct
 	int met = host_meets(&i->config, p, what, sizeof(what));
 
 	if (met < 0) {
-		fault(strerror(-met), NULL, "init: the host's own addresses");
+		fault(strerrordesc_np(-met), NULL, "init: the host's own addresses");
 		return CMD_FAILED;
 	}
 	if (met) {
@@ -185,7 +188,7 @@ static int check_underlay(const struct init *i, const char *option, const struct
 	for (unsigned e = 0; e < i->endpoints.n; e++)
 		if (i->endpoints.at[e].is_addr && prefix_contains(p, &i->endpoints.at[e].at.addr)) {
 			snprintf(why, sizeof(why), "%s, which this host is reached by, lies in it",
-				 i->endpoints.at[e].host);
+			         i->endpoints.at[e].host);
 			snprintf(cure, sizeof(cure), "choose another by --%s", option);
 			return refuse_prefix(option, p, why, cure);
 		}
@@ -207,11 +210,11 @@ static int check_cluster(const struct init *i)
 		for (unsigned o = 0; o < k->noverlay; o++)
 			if (prefix_overlaps(&k->pools[p], &k->overlay[o]))
 				return refuse_prefix("pools", &k->pools[p], "it meets the overlay",
-						     "choose another by --pools or --overlay");
+				                     "choose another by --pools or --overlay");
 		for (unsigned q = 0; q < p; q++)
 			if (prefix_overlaps(&k->pools[p], &k->pools[q]))
 				return refuse_prefix("pools", &k->pools[p], "it meets another pool",
-						     "leave one out");
+				                     "leave one out");
 	}
 	if (!registry_capacity(k)) {
 		fault("it has no room for two nodes, which take an IPv4 /24 and an IPv6 /64 each",
@@ -233,9 +236,12 @@ static int read_self(struct init *i)
 	if (host_name(i->c, &i->config, "init", i->name) ||
 	    host_endpoints(i->c, &i->config, "init", &i->endpoints))
 		return CMD_FAILED;
-	if (!i->endpoints.n && !(host_address(&i->config, &a) && host_endpoint_set(&i->endpoints, &a))) {
-		fault("this host has no address that others could reach", "give one with --advertise "
-		      "ADDR", "init: no address to advertise");
+	if (!i->endpoints.n &&
+	    !(host_address(&i->config, &a) && host_endpoint_set(&i->endpoints, &a))) {
+		fault("this host has no address that others could reach",
+		      "give one with --advertise "
+		      "ADDR",
+		      "init: no address to advertise");
 		return CMD_FAILED;
 	}
 	return CMD_OK;
@@ -252,7 +258,7 @@ static int failed(const char *what, int err)
 		fault("the config's labels do not fit into a certificate", "leave some out",
 		      "init: %s", what);
 	else
-		fault(strerror(-err), "nothing was changed", "init: %s", what);
+		fault(strerrordesc_np(-err), "nothing was changed", "init: %s", what);
 	return CMD_FAILED;
 }
 
@@ -320,7 +326,7 @@ static int write_ledger(struct init *i)
 
 /* One certificate and its key into a part: the engine's says node, the manager's manager. */
 static int write_identity(struct init *i, enum statedir_part part, const char *base,
-			  const struct cert_key *key, enum cert_role role)
+                          const struct cert_key *key, enum cert_role role)
 {
 	struct ca_grant g = {
 		.cluster = i->cluster.name,
@@ -329,7 +335,7 @@ static int write_identity(struct init *i, enum statedir_part part, const char *b
 		.labels = &i->config.labels,
 		.incarnation = 1,
 		.not_before = i->now - CA_BACKDATE,
-		.not_after = i->now + CA_NODE_LIFE,
+		.not_after = i->now + (time_t)CA_NODE_LIFE,
 	};
 	static const char *const suffix[] = {".key", ".pem"};
 	uint8_t leaf[CERT_DER_MAX];
@@ -390,7 +396,7 @@ static int write_registry(struct init *i)
 	memcpy(r->endpoints, i->endpoints.at, sizeof(r->endpoints));
 	r->joined = i->now;
 	r->last_seen = i->now;
-	r->cert_not_after = i->now + CA_NODE_LIFE;
+	r->cert_not_after = i->now + (time_t)CA_NODE_LIFE;
 	snprintf(r->version, sizeof(r->version), "%s", GINNEL_VERSION);
 	err = registry_create(dir, &i->cluster);
 	if (!err)
@@ -507,7 +513,7 @@ static void prefixes_text(const struct prefix *list, unsigned n, char *out, size
 
 static void pin_text(const uint8_t pin[32], char out[65])
 {
-	for (int i = 0; i < 32; i++)
+	for (size_t i = 0; i < 32; i++)
 		snprintf(out + 2 * i, 3, "%02x", pin[i]);
 }
 
@@ -518,9 +524,9 @@ static int tell_json(const struct init *i, const char *address, const char *pin)
 	int code;
 
 	j = json_pack("{s:s,s:s,s:o,s:o,s:s?,s:s}", "cluster", k->name, "node", i->name, "overlay",
-		      prefixes_json(k->overlay, k->noverlay), "pools",
-		      prefixes_json(k->pools, k->npools), "address", address[0] ? address : NULL, "ca",
-		      pin);
+	              prefixes_json(k->overlay, k->noverlay), "pools",
+	              prefixes_json(k->pools, k->npools), "address", address[0] ? address : NULL,
+	              "ca", pin);
 	code = cmd_print_json(j);
 	json_decref(j);
 	return code;
@@ -555,11 +561,14 @@ static int tell(const struct init *i)
 	       "  there    ginnel join --token-file token %s    # token: 0600, by a safe way\n"
 	       "\n"
 	       "Back the CA up now: keep a copy of %s/ca/ca.key and ca.pem\n"
-	       "encrypted and offline. Without the key no host can join or renew; whoever has it can\n"
+	       "encrypted and offline. Without the key no host can join or renew; whoever has it "
+	       "can\n"
 	       "let anybody in.\n",
-	       k->name, i->name, address, overlay, registry_capacity(k), pools, pin, manager, state);
+	       k->name, i->name, address, overlay, registry_capacity(k), pools, pin, manager,
+	       state);
 	if (fflush(stdout)) {
-		fault(strerror(errno), "the cluster is made nevertheless", "init: standard output");
+		fault(strerrordesc_np(errno), "the cluster is made nevertheless",
+		      "init: standard output");
 		return CMD_FAILED;
 	}
 	return CMD_OK;

@@ -22,11 +22,11 @@
 #include "gateway/programs/statedir.h"
 
 #define TOKEN_FILE_MAX 4096
-#define KEY_PEM_MAX 4096
-#define ROOT_PEM_MAX (2 * CERT_DER_MAX)
-#define CHAIN_PEM_MAX (CERT_CHAIN_MAX * ROOT_PEM_MAX)
-#define PENDING "node.key.pending"
-#define AGAIN "run it again with the same token: the same key may ask again within the hour"
+#define KEY_PEM_MAX    4096
+#define ROOT_PEM_MAX   (2 * CERT_DER_MAX)
+#define CHAIN_PEM_MAX  (CERT_CHAIN_MAX * ROOT_PEM_MAX)
+#define PENDING        "node.key.pending"
+#define AGAIN          "run it again with the same token: the same key may ask again within the hour"
 
 struct join {
 	const struct cmd *c;
@@ -56,19 +56,21 @@ static int refuse_open_file(int fd, const char *path)
 	struct stat st;
 
 	if (fstat(fd, &st)) {
-		fault(strerror(errno), NULL, "join: %s", path);
+		fault(strerrordesc_np(errno), NULL, "join: %s", path);
 		return CMD_FAILED;
 	}
 	if (!S_ISREG(st.st_mode))
 		return CMD_OK;
 	if (st.st_mode & 077) {
-		fault("group or others can read or write it", "chmod 600 it, and make a new token if "
-		      "anybody else uses this host", "join: %s", path);
+		fault("group or others can read or write it",
+		      "chmod 600 it, and make a new token if "
+		      "anybody else uses this host",
+		      "join: %s", path);
 		return CMD_FAILED;
 	}
 	if (st.st_uid != 0 && st.st_uid != geteuid()) {
-		fault("it belongs to someone else", "make a new token, and keep it in a file of your own",
-		      "join: %s", path);
+		fault("it belongs to someone else",
+		      "make a new token, and keep it in a file of your own", "join: %s", path);
 		return CMD_FAILED;
 	}
 	return CMD_OK;
@@ -95,7 +97,8 @@ static int parse_token(struct join *j, const char *shown, const char *text, ssiz
 	int err;
 
 	if (n < 0 && n != -EFBIG) {
-		fault(strerror((int)-n), "give a file that holds the token", "join: %s", shown);
+		fault(strerrordesc_np((int)-n), "give a file that holds the token", "join: %s",
+		      shown);
 		return CMD_FAILED;
 	}
 	err = n < 0 ? -EINVAL : token_parse(j->token, text, (size_t)n);
@@ -104,8 +107,10 @@ static int parse_token(struct join *j, const char *shown, const char *text, ssiz
 		return CMD_FAILED;
 	}
 	if (err) {
-		fault("there is no token in it, which begins with GNL1.", "make one on a manager with "
-		      "`ginnel token create`", "join: %s", shown);
+		fault("there is no token in it, which begins with GNL1.",
+		      "make one on a manager with "
+		      "`ginnel token create`",
+		      "join: %s", shown);
 		return CMD_FAILED;
 	}
 	if (j->token->role != ROLE_NODE) {
@@ -124,14 +129,18 @@ static int read_token(struct join *j)
 	int fd, code;
 
 	if (!path) {
-		fault("there is none", "give it with --token-file F, or --token-file - for standard input",
+		fault("there is none",
+		      "give it with --token-file F, or --token-file - for standard input",
 		      "join: a token");
 		return CMD_FAILED;
 	}
 	fd = in ? STDIN_FILENO : open(path, O_RDONLY | O_CLOEXEC | O_NOCTTY);
 	if (fd < 0) {
-		fault(strerror(errno), errno == ENOENT ? "make one on a manager with `ginnel token create "
-		      ">F`" : NULL, "join: --token-file %s", path);
+		fault(strerrordesc_np(errno),
+		      errno == ENOENT ? "make one on a manager with `ginnel token create "
+		                        ">F`"
+		                      : NULL,
+		      "join: --token-file %s", path);
 		return CMD_FAILED;
 	}
 	j->token = secret_new(sizeof(*j->token));
@@ -141,7 +150,7 @@ static int read_token(struct join *j)
 		fault("no memory that can be locked", NULL, "join");
 	else if (in || refuse_open_file(fd, path) == CMD_OK)
 		code = parse_token(j, in ? "standard input" : path, text,
-				   read_to_end(fd, text, TOKEN_FILE_MAX));
+		                   read_to_end(fd, text, TOKEN_FILE_MAX));
 	secret_free(text, TOKEN_FILE_MAX);
 	if (!in)
 		close(fd);
@@ -152,7 +161,7 @@ static int read_token(struct join *j)
 
 static int state_failed(const char *what, int err)
 {
-	fault(err == -ENOSPC ? "the disk is full" : strerror(-err),
+	fault(err == -ENOSPC ? "the disk is full" : strerrordesc_np(-err),
 	      err == -ENOSPC ? "free some space and run it again" : NULL, "join: %s", what);
 	return CMD_FAILED;
 }
@@ -215,17 +224,18 @@ static char *question(struct join *j)
 
 	err = csr_new(j->key, j->name, csr, sizeof(csr), &csr_len);
 	if (!err)
-		err = token_prove(j->token, joiner_exporter(j->joiner), csr, csr_len, sig, &sig_len);
+		err = token_prove(j->token, joiner_exporter(j->joiner), csr, csr_len, sig,
+		                  &sig_len);
 	if (err) {
-		fault(strerror(-err), NULL, "join: no proof could be made");
+		fault(strerrordesc_np(-err), NULL, "join: no proof could be made");
 		return NULL;
 	}
 	hex(csr_text, csr, csr_len);
 	hex(sig_text, sig, sig_len);
 	token_id_format(j->token->id, id);
 	q = json_pack("{s:s,s:s,s:s,s:s,s:o,s:s}", "name", j->name, "token", id, "csr", csr_text,
-		      "proof", sig_text, "endpoints", endpoints_json(&j->endpoints), "version",
-		      GINNEL_VERSION);
+	              "proof", sig_text, "endpoints", endpoints_json(&j->endpoints), "version",
+	              GINNEL_VERSION);
 	if (q)
 		text = json_dumps(q, JSON_COMPACT);
 	json_decref(q);
@@ -246,12 +256,13 @@ static const char *cure_of(const char *reason)
 		{"token-expired", "make a new one there with `ginnel token create`"},
 		{"token-revoked", "make a new one there with `ginnel token create`"},
 		{"token-name", "give that name with --name, or make a token for this one"},
-		{"name-taken", "choose another with --name, or make a token for it with `ginnel token "
-			       "create --name`"},
+		{"name-taken",
+	         "choose another with --name, or make a token for it with `ginnel token "
+	         "create --name`"},
 		{"name-invalid", "choose another with --name"},
 		{"rate", "wait a minute, then run it again"},
 		{"overlay-exhausted", "remove nodes that are gone, or make a cluster with a larger "
-				      "--overlay"},
+	                              "--overlay"},
 		{"endpoint", "give an address that the others can reach with --advertise"},
 		{"busy", "run it again in a few seconds"},
 		{"ca", "run it again in a few seconds; if it stays so, see ginneld's log there"},
@@ -275,8 +286,11 @@ static int say_refused(const struct join *j, int status)
 	char number[32];
 
 	snprintf(number, sizeof(number), "HTTP status %d", status);
-	fault(text ? text : reason ? reason : number, cure_of(reason), "join: %s refuses node %s",
-	      joiner_manager(j->joiner)->node, j->name);
+	fault(text     ? text
+	      : reason ? reason
+	               : number,
+	      cure_of(reason), "join: %s refuses node %s", joiner_manager(j->joiner)->node,
+	      j->name);
 	return CMD_FAILED;
 }
 
@@ -348,12 +362,13 @@ static int judge_chain(struct join *j)
 	uint8_t pin[32];
 
 	if (cert_to_pem(j->root, sizeof(j->root), &j->root_len, j->chain.at[last].der,
-			j->chain.at[last].len) ||
+	                j->chain.at[last].len) ||
 	    cert_trust_new(&trust, (const uint8_t *)j->root, j->root_len))
 		return bad_answer(j, "its last certificate is no CA's");
 	cert_trust_pin(trust, pin);
-	why = memcmp(pin, j->token->pin, sizeof(pin)) ? CERT_OTHER_CA :
-		cert_judge(&j->info, trust, &j->chain, &expect, time(NULL));
+	why = memcmp(pin, j->token->pin, sizeof(pin))
+	              ? CERT_OTHER_CA
+	              : cert_judge(&j->info, trust, &j->chain, &expect, time(NULL));
 	cert_trust_free(trust);
 	if (why == CERT_EXPIRED || why == CERT_NOT_YET_VALID) {
 		fault(cert_refusal_text(why), "compare the clocks of both hosts, then " AGAIN,
@@ -446,16 +461,17 @@ static int read_node(struct join *j)
 	n->nadvertise = j->endpoints.n;
 	memcpy(n->advertise, j->endpoints.at, sizeof(n->advertise));
 	if (!read_prefixes(json_object_get(a, "overlay"), n->overlay, CONFIG_OVERLAY_MAX,
-			   &n->noverlay) ||
+	                   &n->noverlay) ||
 	    !read_prefixes(json_object_get(a, "pools"), n->pools, NODE_POOLS_MAX, &n->npools) ||
 	    !read_prefixes(json_object_get(a, "prefixes"), n->prefixes, CONFIG_PREFIXES_MAX,
-			   &n->nprefixes) || !n->nprefixes)
+	                   &n->nprefixes) ||
+	    !n->nprefixes)
 		return bad_answer(j, "its overlay, pools or prefixes cannot be read");
 	if (!json_is_array(managers) || json_array_size(managers) > NODE_MANAGERS_MAX)
 		return bad_answer(j, "its managers cannot be read");
 	for (; n->nmanagers < json_array_size(managers); n->nmanagers++)
 		if (!read_manager(json_array_get(managers, n->nmanagers),
-				  &n->managers[n->nmanagers]))
+		                  &n->managers[n->nmanagers]))
 			return bad_answer(j, "its managers cannot be read");
 	add_dialled(j);
 	why = node_refusal(n);
@@ -464,22 +480,26 @@ static int read_node(struct join *j)
 
 /* What ginneld guards must not be the network that the host itself lives in. */
 static int check_underlay(const struct join *j, const struct prefix *list, unsigned n,
-			  const char *kind)
+                          const char *kind)
 {
 	char what[128], prefix[PREFIX_TEXT_MAX], far[ADDR_TEXT_MAX];
 
 	for (unsigned i = 0; i < n; i++) {
 		prefix_format(&list[i], prefix);
 		if (host_meets(&j->config, &list[i], what, sizeof(what)) == 1) {
-			fault(what, "this host cannot join that cluster as its network is; give it other "
-			      "addresses", "join: the cluster's %s %s meets this host's own network",
-			      kind, prefix);
+			fault(what,
+			      "this host cannot join that cluster as its network is; give it other "
+			      "addresses",
+			      "join: the cluster's %s %s meets this host's own network", kind,
+			      prefix);
 			return CMD_FAILED;
 		}
 		if (prefix_contains(&list[i], &joiner_far(j->joiner)->addr)) {
 			addr_format(&joiner_far(j->joiner)->addr, far);
-			fault("what runs over it cannot lie in it", "join by the manager's address below "
-			      "the overlay", "join: %s lies in the cluster's %s %s", far, kind, prefix);
+			fault("what runs over it cannot lie in it",
+			      "join by the manager's address below "
+			      "the overlay",
+			      "join: %s lies in the cluster's %s %s", far, kind, prefix);
 			return CMD_FAILED;
 		}
 	}
@@ -520,8 +540,9 @@ static int save(struct join *j)
 	if (!err)
 		err = statedir_finish(&j->dir, &j->node);
 	if (err) {
-		fault(err == -ENOSPC ? "the disk is full" : strerror(-err),
-		      err == -ENOSPC ? "free some space, then " AGAIN : AGAIN, "join: %s", j->dir.path);
+		fault(err == -ENOSPC ? "the disk is full" : strerrordesc_np(-err),
+		      err == -ENOSPC ? "free some space, then " AGAIN : AGAIN, "join: %s",
+		      j->dir.path);
 		return CMD_FAILED;
 	}
 	unlinkat(dir, PENDING, 0);
@@ -543,9 +564,10 @@ static void tell_labels(const struct join *j)
 
 	for (unsigned i = 0; i < l->n; i++)
 		if (!granted(&j->info.labels, &l->at[i]))
-			fprintf(stderr, "label %s=%s was asked for by the config and not granted: the "
-				"token has to say it (ginnel token create --label)\n", l->at[i].key,
-				l->at[i].value);
+			fprintf(stderr,
+			        "label %s=%s was asked for by the config and not granted: the "
+			        "token has to say it (ginnel token create --label)\n",
+			        l->at[i].key, l->at[i].value);
 }
 
 static int tell(const struct join *j)
@@ -564,8 +586,8 @@ static int tell(const struct join *j)
 		return CMD_OK;
 	}
 	out = json_pack("{s:s,s:s,s:s?,s:[],s:s}", "cluster", j->node.cluster, "node", j->node.name,
-			"address", address[0] ? address : NULL, "prefixes", "manager",
-			joiner_manager(j->joiner)->node);
+	                "address", address[0] ? address : NULL, "prefixes", "manager",
+	                joiner_manager(j->joiner)->node);
 	for (unsigned i = 0; i < j->node.nprefixes; i++) {
 		prefix_format(&j->node.prefixes[i], text);
 		json_array_append_new(json_object_get(out, "prefixes"), json_string(text));
@@ -615,7 +637,7 @@ static int meet_manager(struct join *j)
 		return CMD_FAILED;
 	}
 	fprintf(stderr, "manager %s of cluster %s answers; asking to be node %s\n",
-		joiner_manager(j->joiner)->node, joiner_manager(j->joiner)->cluster, j->name);
+	        joiner_manager(j->joiner)->node, joiner_manager(j->joiner)->cluster, j->name);
 	return CMD_OK;
 }
 

@@ -28,7 +28,7 @@ static void managers_text(const struct node *n, char *out, size_t max)
 		const struct node_manager *m = &n->managers[i];
 
 		at += (size_t)snprintf(out + at, max - at, "%s%s (%s)", i ? ", " : "", m->name,
-				       m->nendpoints ? m->endpoints[0].host : "?");
+		                       m->nendpoints ? m->endpoints[0].host : "?");
 	}
 }
 
@@ -92,9 +92,9 @@ static int read_labels(const struct cmd *c, json_t *out)
 	while ((text = cmd_value_next(c, "label", &i))) {
 		err = cert_labels_add(&l, text);
 		if (err) {
-			fault(err == -E2BIG ? "there are too many" :
-					      "not K=V, each 1 to 63 letters and digits with - _ . "
-					      "between (and / in K)",
+			fault(err == -E2BIG ? "there are too many"
+			                    : "not K=V, each 1 to 63 letters and digits with - _ . "
+			                      "between (and / in K)",
 			      "leave it out or mend it", "token create: --label \"%s\"", text);
 			return CMD_FAILED;
 		}
@@ -115,12 +115,14 @@ static json_t *create_question(const struct cmd *c)
 	int err;
 
 	if (role && cert_role_parse(&known, role)) {
-		fault("no such role", "leave it out for a node", "token create: --role \"%s\"", role);
+		fault("no such role", "leave it out for a node", "token create: --role \"%s\"",
+		      role);
 		return NULL;
 	}
 	if (name && !cert_name_ok(name)) {
 		fault("a node's name is a lower case DNS label: a-z, 0-9 and - inside, at most 63 "
-		      "characters", "choose another", "token create: --name \"%s\"", name);
+		      "characters",
+		      "choose another", "token create: --name \"%s\"", name);
 		return NULL;
 	}
 	err = ttl ? read_ttl(ttl, &seconds) : 0;
@@ -134,8 +136,8 @@ static json_t *create_question(const struct cmd *c)
 		json_decref(labels);
 		return NULL;
 	}
-	return json_pack("{s:s,s:s?,s:s?,s:o,s:I}", "cmd", "token-create", "role", role, "name", name,
-			 "labels", labels, "ttl_s", seconds);
+	return json_pack("{s:s,s:s?,s:s?,s:o,s:I}", "cmd", "token-create", "role", role, "name",
+	                 name, "labels", labels, "ttl_s", seconds);
 }
 
 /* Past stdio, whose buffer nobody wipes. */
@@ -143,7 +145,7 @@ static int print_token(const char *token)
 {
 	struct iovec parts[2] = {
 		{.iov_base = (void *)(uintptr_t)token, .iov_len = strlen(token)},
-		{.iov_base = (void *)(uintptr_t)"\n", .iov_len = 1},
+		{.iov_base = (void *)(uintptr_t) "\n", .iov_len = 1},
 	};
 	ssize_t n;
 
@@ -152,8 +154,10 @@ static int print_token(const char *token)
 	while (n < 0 && errno == EINTR);
 	if (n == (ssize_t)(parts[0].iov_len + 1))
 		return CMD_OK;
-	fault(n < 0 ? strerror(errno) : "it takes no more", "the token stands, but nobody has it: "
-	      "revoke it, see `ginnel token list`", "token create: standard output");
+	fault(n < 0 ? strerrordesc_np(errno) : "it takes no more",
+	      "the token stands, but nobody has it: "
+	      "revoke it, see `ginnel token list`",
+	      "token create: standard output");
 	return CMD_FAILED;
 }
 
@@ -205,12 +209,13 @@ static void labels_text(const json_t *labels, char *out, size_t max)
 	size_t at = 0;
 
 	out[0] = '\0';
-	json_object_foreach((json_t *)(uintptr_t)labels, key, value) {
+	json_object_foreach((json_t *)(uintptr_t)labels, key, value)
+	{
 		const char *v = json_string_value(value);
 
 		if (at < max)
 			at += (size_t)snprintf(out + at, max - at, "%s%s=%s", at ? "," : "", key,
-					       v ? v : "?");
+			                       v ? v : "?");
 	}
 }
 
@@ -232,8 +237,8 @@ static int list_row(struct cmd_table *t, const json_t *token, const char *now)
 
 static int list_print(const json_t *tokens)
 {
-	static const char *const heads[] = {"ID",    "ROLE", "NAME",   "EXPIRES", "BY",
-					    "STATE", "USED BY", "LABELS", NULL};
+	static const char *const heads[] = {"ID",    "ROLE",    "NAME",   "EXPIRES", "BY",
+	                                    "STATE", "USED BY", "LABELS", NULL};
 	time_t wall = time(NULL);
 	struct cmd_table *t;
 	char now[32] = "";
@@ -257,7 +262,7 @@ static int list_print(const json_t *tokens)
 	if (!err)
 		return CMD_OK;
 fail:
-	fault(strerror(-err), NULL, "token list");
+	fault(strerrordesc_np(-err), NULL, "token list");
 	return CMD_FAILED;
 }
 
@@ -286,7 +291,7 @@ int cmd_token_revoke(struct cmd *c)
 		return CMD_FAILED;
 	}
 	code = ask_ca(c, "token revoke",
-		      json_pack("{s:s,s:s}", "cmd", "token-revoke", "id", c->args[0]), &answer);
+	              json_pack("{s:s,s:s}", "cmd", "token-revoke", "id", c->args[0]), &answer);
 	if (code != CMD_OK)
 		return code;
 	code = c->json ? cmd_print_json(answer) : CMD_OK;

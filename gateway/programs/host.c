@@ -3,7 +3,6 @@
 
 #include <arpa/inet.h>
 #include <assert.h>
-#include <ctype.h>
 #include <errno.h>
 #include <ifaddrs.h>
 #include <limits.h>
@@ -16,18 +15,28 @@
 
 /* -- name ------------------------------------------------------------------------------------- */
 
+/* As it may stand in a label, or '-'. */
+static char plain(char c)
+{
+	static const char upper[] = "ABCDEFGHIJKLMNOPQRSTUVWXYZ",
+			  lower[] = "abcdefghijklmnopqrstuvwxyz";
+	const char *at = strchr(upper, c);
+
+	if (at)
+		return lower[at - upper];
+	if (strchr(lower, c) || (c >= '0' && c <= '9'))
+		return c;
+	return '-';
+}
+
 /* "Web_1.example.org" → "web-1" */
 static bool label_of(const char *host, char out[CERT_NAME_MAX + 1])
 {
 	size_t n = 0;
 
-	for (; *host && *host != '.' && n < CERT_NAME_MAX; host++) {
-		unsigned char ch = (unsigned char)*host;
-		bool plain = ch < 0x80 && isalnum(ch);
-
-		if (n > 0 || plain)
-			out[n++] = plain ? (char)tolower(ch) : '-';
-	}
+	for (; *host && *host != '.' && n < CERT_NAME_MAX; host++)
+		if (n > 0 || plain(*host) != '-')
+			out[n++] = plain(*host);
 	while (n > 0 && out[n - 1] == '-')
 		n--;
 	out[n] = '\0';
@@ -35,7 +44,7 @@ static bool label_of(const char *host, char out[CERT_NAME_MAX + 1])
 }
 
 int host_name(const struct cmd *c, const struct config *f, const char *what,
-	      char out[CERT_NAME_MAX + 1])
+              char out[CERT_NAME_MAX + 1])
 {
 	const char *name = cmd_value(c, "name");
 	char host[HOST_NAME_MAX + 1] = "";
@@ -43,14 +52,16 @@ int host_name(const struct cmd *c, const struct config *f, const char *what,
 	if (!name && f->name[0])
 		name = f->name;
 	if (name && f->name[0] && strcmp(name, f->name)) {
-		fault("the config says another, and ginneld would refuse to start", "mend one of the two",
-		      "%s: --name %s", what, name);
+		fault("the config says another, and ginneld would refuse to start",
+		      "mend one of the two", "%s: --name %s", what, name);
 		return CMD_FAILED;
 	}
 	if (name) {
 		if (!cert_name_ok(name)) {
-			fault("a node's name is a lower case DNS label: a-z, 0-9 and - inside, at most "
-			      "63 characters", "choose another", "%s: --name \"%s\"", what, name);
+			fault("a node's name is a lower case DNS label: a-z, 0-9 and - inside, at "
+			      "most "
+			      "63 characters",
+			      "choose another", "%s: --name \"%s\"", what, name);
 			return CMD_FAILED;
 		}
 		snprintf(out, CERT_NAME_MAX + 1, "%s", name);
@@ -85,7 +96,7 @@ static bool source_towards(int family, struct addr *out)
 	struct sockaddr_in to4 = {.sin_family = AF_INET, .sin_port = htons(9)};
 	struct sockaddr_in6 to6 = {.sin6_family = AF_INET6, .sin6_port = htons(9)};
 	const struct sockaddr *to = family == 4 ? (struct sockaddr *)&to4 : (struct sockaddr *)&to6;
-	struct sockaddr_storage own;
+	struct sockaddr_storage own = {0};
 	socklen_t len = sizeof(own);
 	bool ok = false;
 	int fd;
@@ -161,7 +172,7 @@ int host_meets(const struct config *f, const struct prefix *p, char *what, size_
 			net.len = (uint8_t)mask_len(&mask);
 		addr_format(&net.addr, text);
 		for (unsigned bit = net.len; bit < (net.addr.family == 4 ? 32U : 128U); bit++)
-			net.addr.b[bit / 8] &= (uint8_t)~(0x80 >> bit % 8);
+			net.addr.b[bit / 8] &= (uint8_t) ~(0x80 >> bit % 8);
 		if (!prefix_overlaps(&net, p))
 			continue;
 		snprintf(what, max, "%s/%u on %s", text, net.len, i->ifa_name);
@@ -174,13 +185,15 @@ int host_meets(const struct config *f, const struct prefix *p, char *what, size_
 /* -- endpoints -------------------------------------------------------------------------------- */
 
 static int flag_endpoint(const char *text, const struct config *f, const char *what,
-			 struct host_endpoints *out)
+                         struct host_endpoints *out)
 {
 	struct config_endpoint *e = &out->at[0];
 
 	if (config_endpoint_parse(e, text, 0)) {
-		fault("not ADDR, NAME, ADDR:PORT or [IPV6]:PORT", "write it like 10.9.0.1 or "
-		      "n1.example.org:4747", "%s: --advertise \"%s\"", what, text);
+		fault("not ADDR, NAME, ADDR:PORT or [IPV6]:PORT",
+		      "write it like 10.9.0.1 or "
+		      "n1.example.org:4747",
+		      "%s: --advertise \"%s\"", what, text);
 		return CMD_FAILED;
 	}
 	if (e->is_addr && !config_addr_dialable(&e->at.addr, false)) {
@@ -197,7 +210,7 @@ static int flag_endpoint(const char *text, const struct config *f, const char *w
 }
 
 int host_endpoints(const struct cmd *c, const struct config *f, const char *what,
-		   struct host_endpoints *out)
+                   struct host_endpoints *out)
 {
 	const char *text = cmd_value(c, "advertise");
 

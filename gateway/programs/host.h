@@ -8,7 +8,7 @@
 
 /* --name, else the config's, else the host's short name made a DNS label. CMD_OK or CMD_FAILED. */
 int host_name(const struct cmd *c, const struct config *f, const char *what,
-	      char out[CERT_NAME_MAX + 1]);
+              char out[CERT_NAME_MAX + 1]);
 
 struct host_endpoints {
 	uint16_t port; /* where ginneld will listen */
@@ -20,7 +20,7 @@ struct host_endpoints {
  * has none. CMD_OK or CMD_FAILED.
  */
 int host_endpoints(const struct cmd *c, const struct config *f, const char *what,
-		   struct host_endpoints *out);
+                   struct host_endpoints *out);
 /* Makes a the one endpoint; false if no other host can reach it. */
 bool host_endpoint_set(struct host_endpoints *e, const struct addr *a);
 

@@ -98,13 +98,16 @@ static int connect_fault(struct joiner_fault *f, int err)
 {
 	switch (err) {
 	case -ECONNREFUSED:
-		return fail(f, err, "nobody listens there", "is ginneld running there, is it a manager, and "
-			    "is the port right? Managers listen on 4748 if nothing else was set");
+		return fail(f, err, "nobody listens there",
+		            "is ginneld running there, is it a manager, and "
+		            "is the port right? Managers listen on 4748 if nothing else was set");
 	case -ETIMEDOUT:
-		return fail(f, err, "no answer within 5 s", "is the host up, and does a firewall let TCP "
-			    "to that port through?");
+		return fail(f, err, "no answer within 5 s",
+		            "is the host up, and does a firewall let TCP "
+		            "to that port through?");
 	default:
-		return fail(f, err, strerror(-err), "is the address right, and is there a route to it?");
+		return fail(f, err, strerrordesc_np(-err),
+		            "is the address right, and is there a route to it?");
 	}
 }
 
@@ -136,7 +139,7 @@ static int joiner_connect(struct joiner *j, const struct config_endpoint *m, str
 	if (j->fd < 0)
 		return connect_fault(f, err);
 	if (getsockname(j->fd, (struct sockaddr *)&own, &len))
-		return fail(f, -errno, strerror(errno), NULL);
+		return fail(f, -errno, strerrordesc_np(errno), NULL);
 	endpoint_of(&own, &e);
 	j->own = e.addr;
 	return 0;
@@ -216,7 +219,7 @@ static bool is_answered(const struct joiner *j)
 }
 
 static void on_response(void *arg, void *user, int status, const char *body, size_t len,
-			const char *why)
+                        const char *why)
 {
 	struct joiner *j = arg;
 
@@ -246,26 +249,30 @@ static int up_fault(const struct joiner *j, int err, struct joiner_fault *f)
 	case CERT_OK:
 		break;
 	case CERT_OTHER_CA:
-		return fail(f, -EACCES, "what answers there is not of the cluster that the token is for",
-			    "give that cluster's manager, or make a token on this one");
+		return fail(f, -EACCES,
+		            "what answers there is not of the cluster that the token is for",
+		            "give that cluster's manager, or make a token on this one");
 	case CERT_ROLE:
 		return fail(f, -EACCES, "what answers there is a node, and no manager",
-			    "give a manager's address");
+		            "give a manager's address");
 	case CERT_EXPIRED:
 	case CERT_NOT_YET_VALID:
-		snprintf(text, sizeof(text), "the manager's certificate: %s", cert_refusal_text(why));
+		snprintf(text, sizeof(text), "the manager's certificate: %s",
+		         cert_refusal_text(why));
 		return fail(f, -EACCES, text, "compare the clocks of both hosts");
 	default:
-		snprintf(text, sizeof(text), "the manager's certificate: %s", cert_refusal_text(why));
+		snprintf(text, sizeof(text), "the manager's certificate: %s",
+		         cert_refusal_text(why));
 		return fail(f, -EACCES, text, "see ginneld's log there");
 	}
 	if (!j->heard)
 		return fail(f, err, "it takes the connection, but says nothing within 5 s",
-			    "is the port right? Managers listen on 4748 if nothing else was set");
+		            "is the port right? Managers listen on 4748 if nothing else was set");
 	snprintf(text, sizeof(text), "what answers there lets no host join (%s)",
-		 h2_why(j->h2)[0] ? h2_why(j->h2) : strerror(-err));
-	return fail(f, -EPROTO, text, "is the port right, and is it a manager? Managers listen on 4748 if "
-		    "nothing else was set");
+	         h2_why(j->h2)[0] ? h2_why(j->h2) : strerrordesc_np(-err));
+	return fail(f, -EPROTO, text,
+	            "is the port right, and is it a manager? Managers listen on 4748 if "
+	            "nothing else was set");
 }
 
 static time_t wall(void *arg)
@@ -290,7 +297,7 @@ static int joiner_secure(struct joiner *j, const uint8_t pin[32], struct joiner_
 	if (!err)
 		err = h2_client_new(&j->h2, s, &ops, j, clock_now());
 	if (err)
-		return fail(f, err, strerror(-err), NULL);
+		return fail(f, err, strerrordesc_np(-err), NULL);
 	err = pump(j, is_up, clock_now() + STREAM_DEADLINE);
 	if (err)
 		return up_fault(j, err, f);
@@ -305,14 +312,14 @@ static int joiner_secure(struct joiner *j, const uint8_t pin[32], struct joiner_
 /* -- the joiner ------------------------------------------------------------------------------- */
 
 int joiner_new(struct joiner **out, const struct config_endpoint *manager, const uint8_t pin[32],
-	       struct joiner_fault *f)
+               struct joiner_fault *f)
 {
 	struct joiner *j = calloc(1, sizeof(*j));
 	int err;
 
 	f->cure = NULL;
 	if (!j)
-		return fail(f, -ENOMEM, strerror(ENOMEM), NULL);
+		return fail(f, -ENOMEM, strerrordesc_np(ENOMEM), NULL);
 	j->fd = -1;
 	err = joiner_connect(j, manager, f);
 	if (!err)
@@ -364,7 +371,7 @@ const struct endpoint *joiner_far(const struct joiner *j)
 }
 
 int joiner_post(struct joiner *j, const char *path, const char *body, size_t len,
-		const char **answer, size_t *answer_len, struct joiner_fault *f)
+                const char **answer, size_t *answer_len, struct joiner_fault *f)
 {
 	char text[sizeof(f->why)];
 	int err;
@@ -380,7 +387,7 @@ int joiner_post(struct joiner *j, const char *path, const char *body, size_t len
 		return fail(f, err, "the manager did not answer within 15 s", f->cure);
 	if (err || j->status < 100) {
 		snprintf(text, sizeof(text), "the connection ended before the answer came (%s)",
-			 j->why[0] ? j->why : h2_why(j->h2));
+		         j->why[0] ? j->why : h2_why(j->h2));
 		return fail(f, -EPIPE, text, f->cure);
 	}
 	*answer = j->answer;

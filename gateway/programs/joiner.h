@@ -8,7 +8,7 @@
 #include "gateway/config.h"
 
 #define JOINER_CONNECT (5 * 1000000000LL)  /* of each address of the manager */
-#define JOINER_ANSWER (15 * 1000000000LL)  /* the manager writes to disk before it answers */
+#define JOINER_ANSWER  (15 * 1000000000LL) /* the manager writes to disk before it answers */
 
 struct joiner;
 
@@ -19,7 +19,7 @@ struct joiner_fault {
 
 /* Connects, and returns once the manager let us in. 0, or -errno with the fault. */
 int joiner_new(struct joiner **out, const struct config_endpoint *manager, const uint8_t pin[32],
-	       struct joiner_fault *f);
+               struct joiner_fault *f);
 void joiner_free(struct joiner *j);
 
 /* What the manager's certificate says. */
@@ -34,4 +34,4 @@ const struct endpoint *joiner_far(const struct joiner *j);
  * (100 and up), or -errno with the fault.
  */
 int joiner_post(struct joiner *j, const char *path, const char *body, size_t len,
-		const char **answer, size_t *answer_len, struct joiner_fault *f);
+                const char **answer, size_t *answer_len, struct joiner_fault *f);

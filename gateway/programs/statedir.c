@@ -19,9 +19,14 @@ static const struct {
 	uid_t uid;
 	const char *files[5]; /* each also with a suffix: a temporary, a journal */
 } parts[STATEDIR_PARTS] = {
-	[STATEDIR_ENGINE] = {"engine", "ginnel", ISOLATE_UID_ENGINE, {"node.key", "node.pem", "ca.pem"}},
-	[STATEDIR_MANAGER] = {"manager", "ginnel-manager", ISOLATE_UID_MANAGER,
-			      {"manager.key", "manager.pem", "ca.pem", "registry.db"}},
+	[STATEDIR_ENGINE] = {"engine",
+                             "ginnel",
+                             ISOLATE_UID_ENGINE,
+                             {"node.key", "node.pem", "ca.pem"}},
+	[STATEDIR_MANAGER] = {"manager",
+                              "ginnel-manager",
+                              ISOLATE_UID_MANAGER,
+                              {"manager.key", "manager.pem", "ca.pem", "registry.db"}},
 	[STATEDIR_CA] = {"ca", "ginnel-ca", ISOLATE_UID_CA, {"ca.key", "ca.pem", "ledger.db"}},
 };
 
@@ -53,7 +58,7 @@ static void part_clean(int state, enum statedir_part part)
 			close(fd);
 		return;
 	}
-	while ((e = readdir(d)))
+	while ((e = readdir(d))) /* NOLINT(concurrency-mt-unsafe): the stream is ours alone */
 		if (is_piece(part, e->d_name))
 			unlinkat(fd, e->d_name, 0);
 	fsync(fd);
@@ -82,21 +87,26 @@ static int refuse_enrolled(const struct statedir *s)
 	switch (err) {
 	case 0:
 		unlinkat(s->fd, MARK, 0); /* a crash between node.json and this */
-		fault(why, "to enrol it anew, stop ginneld, run `ginnel down`, and move that folder away",
+		fault(why,
+		      "to enrol it anew, stop ginneld, run `ginnel down`, and move that folder "
+		      "away",
 		      "%s: %s", s->what, s->path);
 		return CMD_FAILED;
 	case -ENOENT:
 		return CMD_OK;
 	case -EPERM:
-		fault("others than root can read or write it", "see who changed it, then chmod 600 it",
-		      "%s: %s/" NODE_FILE, s->what, s->path);
+		fault("others than root can read or write it",
+		      "see who changed it, then chmod 600 it", "%s: %s/" NODE_FILE, s->what,
+		      s->path);
 		return CMD_FAILED;
 	case -EBADMSG:
-		fault("it is damaged, and says what this host is", "restore it from a backup, or move "
-		      "the folder away", "%s: %s/" NODE_FILE, s->what, s->path);
+		fault("it is damaged, and says what this host is",
+		      "restore it from a backup, or move "
+		      "the folder away",
+		      "%s: %s/" NODE_FILE, s->what, s->path);
 		return CMD_FAILED;
 	default:
-		fault(strerror(-err), NULL, "%s: %s/" NODE_FILE, s->what, s->path);
+		fault(strerrordesc_np(-err), NULL, "%s: %s/" NODE_FILE, s->what, s->path);
 		return CMD_FAILED;
 	}
 }
@@ -110,8 +120,10 @@ static int refuse_ca(struct statedir *s)
 	}
 	if (!faccessat(s->fd, "ca/ca.key", F_OK, AT_SYMLINK_NOFOLLOW) ||
 	    !faccessat(s->fd, "ca/ledger.db", F_OK, AT_SYMLINK_NOFOLLOW)) {
-		fault("a cluster's CA lies there, but no " NODE_FILE, "restore " NODE_FILE " from a "
-		      "backup, or move the folder away", "%s: %s", s->what, s->path);
+		fault("a cluster's CA lies there, but no " NODE_FILE,
+		      "restore " NODE_FILE " from a "
+		      "backup, or move the folder away",
+		      "%s: %s", s->what, s->path);
 		return CMD_FAILED;
 	}
 	return CMD_OK;
@@ -128,13 +140,19 @@ int statedir_take(struct statedir *s, const struct cmd *c, const char *what)
 	s->fd = -1;
 	for (int p = 0; p < STATEDIR_PARTS; p++)
 		s->part[p].fd = -1;
+	if (geteuid() != 0) {
+		fault("it makes folders for root and for users of ginnel's own", "run it as root",
+		      "%s", what);
+		return CMD_FAILED;
+	}
 	if (folder_open(&s->fd, c->state_path, NULL, why, sizeof(why))) {
 		fault(NULL, NULL, "%s: %s", what, why);
 		return CMD_FAILED;
 	}
 	err = folder_lock(s->fd);
 	if (err) {
-		fault(err == -EBUSY ? "ginneld runs there, or another init or join" : strerror(-err),
+		fault(err == -EBUSY ? "ginneld runs there, or another init or join"
+		                    : strerrordesc_np(-err),
 		      "stop it first", "%s: %s", what, c->state_path);
 		return CMD_FAILED;
 	}
@@ -174,14 +192,15 @@ int statedir_open(struct statedir *s, enum statedir_part part)
 	char why[256];
 	int err, path;
 
-	err = isolate_user(parts[part].user, parts[part].uid, &s->part[part].uid, &s->part[part].gid);
+	err = isolate_user(parts[part].user, parts[part].uid, &s->part[part].uid,
+	                   &s->part[part].gid);
 	if (err) {
-		fault("user or group is root's", "give it a uid and a gid of its own", "%s: user %s",
-		      s->what, parts[part].user);
+		fault("user or group is root's", "give it a uid and a gid of its own",
+		      "%s: user %s", s->what, parts[part].user);
 		return CMD_FAILED;
 	}
-	if (folder_open_own(&path, s->fd, parts[part].name, s->part[part].uid, s->part[part].gid, why,
-			    sizeof(why))) {
+	if (folder_open_own(&path, s->fd, parts[part].name, s->part[part].uid, s->part[part].gid,
+	                    why, sizeof(why))) {
 		fault(NULL, NULL, "%s: %s/%s", s->what, s->path, why);
 		return CMD_FAILED;
 	}
@@ -189,7 +208,8 @@ int statedir_open(struct statedir *s, enum statedir_part part)
 	s->part[part].fd = openat(path, ".", O_RDONLY | O_DIRECTORY | O_CLOEXEC);
 	close(path);
 	if (s->part[part].fd < 0) {
-		fault(strerror(errno), NULL, "%s: %s/%s", s->what, s->path, parts[part].name);
+		fault(strerrordesc_np(errno), NULL, "%s: %s/%s", s->what, s->path,
+		      parts[part].name);
 		return CMD_FAILED;
 	}
 	return CMD_OK;
@@ -198,7 +218,8 @@ int statedir_open(struct statedir *s, enum statedir_part part)
 int statedir_own(const struct statedir *s, enum statedir_part part, const char *name)
 {
 	if (!fchownat(s->part[part].fd, name, s->part[part].uid, s->part[part].gid,
-		      AT_SYMLINK_NOFOLLOW) || errno == ENOENT)
+	              AT_SYMLINK_NOFOLLOW) ||
+	    errno == ENOENT)
 		return 0;
 	return -errno;
 }

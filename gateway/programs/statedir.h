@@ -7,15 +7,15 @@
  * One process at a time holds the folder (flock).
  */
 #pragma once
-#include <sys/types.h>
 #include "gateway/programs/cmd.h"
+#include <sys/types.h>
 
 enum statedir_part { STATEDIR_ENGINE, STATEDIR_MANAGER, STATEDIR_CA, STATEDIR_PARTS };
 
 struct statedir {
 	const char *what; /* "init", "join": for messages */
 	const char *path;
-	int fd;           /* locked */
+	int fd; /* locked */
 	struct {
 		int fd; /* -1: not opened */
 		uid_t uid;

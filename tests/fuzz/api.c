@@ -4,12 +4,12 @@
  */
 #include "gateway/manager/api.h"
 
-#include <stdio.h>
-#include <stdlib.h>
-#include <string.h>
 #include "gateway/manager/enroll.h"
 #include "gateway/manager/records.h"
 #include "tests/folder.h"
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
 
 static struct folder folder;
 static struct registry *registry;

@@ -4,18 +4,18 @@
  */
 #include "gateway/h2.h"
 
+#include "tests/link.h"
 #include <stdlib.h>
 #include <string.h>
-#include "tests/link.h"
 
-#define HELLO "PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n\0\0\0\4\0\0\0\0\0"
+#define HELLO    "PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n\0\0\0\4\0\0\0\0\0"
 #define SETTINGS "\0\0\0\4\0\0\0\0\0"
 
 static struct link_cluster cluster;
 static struct h2 *self;
 
 static void on_request(void *arg, struct h2 *h, struct h2_request *r, const char *method,
-		       const char *path, const char *body, size_t len)
+                       const char *path, const char *body, size_t len)
 {
 	(void)arg, (void)h, (void)method;
 	json_decref(h2_json(body, len));
@@ -40,7 +40,7 @@ static ssize_t on_watch(void *arg, struct h2_request *r, char *buf, size_t max)
 static const struct h2_server_ops server_ops = {NULL, on_request, on_closed, on_watch};
 
 static void on_response(void *arg, void *user, int status, const char *body, size_t len,
-			const char *why)
+                        const char *why)
 {
 	(void)arg, (void)user, (void)status, (void)why;
 	if (body)

@@ -120,6 +120,12 @@ not_enrolled() { [ ! -e "$LAB/$1/state/node.json" ]; }
 	refused 1 "config says another"
 }
 
+@test "init is for root" {
+	run setpriv --reuid 12345 --regid 12345 --clear-groups "$GINNEL_BIN/ginnel" --state "$LAB/n2/state" init --name n1
+	refused 1 "run it as root"
+	[ ! -e "$LAB/n2/state" ]
+}
+
 @test "init leaves an enrolled host, another's folder and a CA without node.json alone" {
 	ginnel n1 init --name n1 >/dev/null
 	before=$(tree_of "$LAB/n1/state")

@@ -377,6 +377,24 @@ not_enrolled() { [ ! -e "$LAB/$1/state/node.json" ]; }
 	done
 }
 
+@test "join that was killed is run again with the same token" {
+	cut=0
+	for i in $(seq 8); do
+		rm -rf "$LAB/n2/state"
+		token "k$i"
+		ip netns exec "${LAB_P}n2" "$GINNEL_BIN/ginnel" --state "$LAB/n2/state" \
+			join --token-file "$LAB/k$i" --name "$name-$i" 10.9.0.1 >/dev/null 2>&1 3>&- &
+		sleep "0.$(printf %03d $((i * 12)))"
+		kill -KILL $! 2>/dev/null && cut=$((cut + 1))
+		wait $! 2>/dev/null || true
+		enrolled n2 || ginnel n2 join --token-file "$LAB/k$i" --name "$name-$i" 10.9.0.1
+		enrolled n2
+		key=$(openssl pkey -in "$LAB/n2/state/engine/node.key" -pubout)
+		[ "$(openssl x509 -in "$LAB/n2/state/engine/node.pem" -noout -pubkey)" = "$key" ]
+	done
+	[ "$cut" -gt 0 ]
+}
+
 @test "no token and no key is ever in a log, in a file of the state or open to others" {
 	token t2
 	enrol n2 t2 "$name"

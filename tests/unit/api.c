@@ -1,12 +1,12 @@
 /* SPDX-License-Identifier: GPL-3.0-or-later */
 #include "gateway/manager/api.h"
 
+#include "tests/folder.h"
+#include "tests/link.h"
 #include <criterion/criterion.h>
 #include <errno.h>
 #include <stdio.h>
 #include <string.h>
-#include "tests/folder.h"
-#include "tests/link.h"
 
 static struct folder folder;
 static struct registry *registry;
@@ -53,7 +53,7 @@ static int on_up(void *arg, struct h2 *h)
 }
 
 static void on_request(void *arg, struct h2 *h, struct h2_request *r, const char *method,
-		       const char *path, const char *body, size_t len)
+                       const char *path, const char *body, size_t len)
 {
 	struct end *e = arg;
 
@@ -78,7 +78,7 @@ static ssize_t on_watch(void *arg, struct h2_request *r, char *buf, size_t max)
 static const struct h2_server_ops server_ops = {on_up, on_request, on_closed, on_watch};
 
 static void on_response(void *arg, void *user, int status, const char *body, size_t len,
-			const char *why)
+                        const char *why)
 {
 	struct end *e = arg;
 
@@ -122,8 +122,7 @@ static void on_line(void *arg, void *user, const char *line, size_t len)
 		e->revision = (uint64_t)json_integer_value(json_object_get(j, "revision"));
 	cr_assert_leq(json_array_size(list), (size_t)API_LINE_NODES);
 	e->nodes += (unsigned)json_array_size(list);
-	json_array_foreach(list, i, n)
-		take_node(e, n);
+	json_array_foreach(list, i, n) take_node(e, n);
 	if (json_object_get(j, "node"))
 		take_node(e, json_object_get(j, "node"));
 	if (removed)
@@ -273,8 +272,8 @@ Test(api, refuses_by_name_what_it_does_not_know)
 		if (strcmp(cases[i].method, "HEAD") == 0)
 			continue; /* has no body to look at */
 		end_ask(&e, cases[i].method, cases[i].path, NULL);
-		cr_expect_eq(e.status, cases[i].status, "%s %s: %d", cases[i].method,
-			     cases[i].path, e.status);
+		cr_expect_eq(e.status, cases[i].status, "%s %s: %d", cases[i].method, cases[i].path,
+		             e.status);
 		cr_expect_str_eq(text_of(e.body, "error"), cases[i].reason, "%s", cases[i].path);
 	}
 	cr_expect_eq(api_refused(api), sizeof(cases) / sizeof(cases[0]) - 1);
@@ -290,7 +289,7 @@ Test(api, a_node_announces_itself)
 
 	end_init(&e, "n1");
 	end_ask(&e, "POST", "/v1/announce",
-		ANNOUNCE("[\"10.9.0.1:4747\",\"[2001:db8::1]:4747\",\"host.example\"]"));
+	        ANNOUNCE("[\"10.9.0.1:4747\",\"[2001:db8::1]:4747\",\"host.example\"]"));
 	cr_assert_eq(e.status, 200, "%s", text_of(e.body, "text"));
 	cr_expect_eq(json_integer_value(json_object_get(e.body, "revision")), 4);
 	cr_assert_eq(registry_node_get(registry, "n1", &n), 0);
@@ -336,9 +335,12 @@ Test(api, refuses_announcements_that_lead_elsewhere)
 		ANNOUNCE("[\"a\",\"b\",\"c\",\"d\",\"e\",\"f\",\"g\",\"h\",\"i\"]"),
 	};
 	static const char *const elsewhere[] = {
-		ANNOUNCE("[\"127.0.0.1:4747\"]"),  ANNOUNCE("[\"10.77.2.1:4747\"]"),
-		ANNOUNCE("[\"10.80.0.1:4747\"]"),  ANNOUNCE("[\"224.0.0.1:4747\"]"),
-		ANNOUNCE("[\"0.0.0.0:4747\"]"),    ANNOUNCE("[\"[::1]:4747\"]"),
+		ANNOUNCE("[\"127.0.0.1:4747\"]"),
+		ANNOUNCE("[\"10.77.2.1:4747\"]"),
+		ANNOUNCE("[\"10.80.0.1:4747\"]"),
+		ANNOUNCE("[\"224.0.0.1:4747\"]"),
+		ANNOUNCE("[\"0.0.0.0:4747\"]"),
+		ANNOUNCE("[\"[::1]:4747\"]"),
 		ANNOUNCE("[\"[::ffff:10.77.2.1]:4747\"]"),
 	};
 	struct end e;
@@ -440,7 +442,7 @@ Test(api, resumes_a_watch)
 
 	/* Another generation, a revision to come, one that is not kept: the state. */
 	static const char *const paths[] = {"/v1/watch?generation=2&revision=3",
-					    "/v1/watch?generation=1&revision=4"};
+	                                    "/v1/watch?generation=1&revision=4"};
 	for (size_t i = 0; i < 2; i++) {
 		end_init(&e, "n1");
 		end_watch(&e, paths[i]);
@@ -609,7 +611,8 @@ Test(api, gives_a_big_state_in_pages)
 		n.role = ROLE_NODE;
 		n.incarnation = 1;
 		for (int k = 0; k < CERT_LABELS_MAX; k++) {
-			snprintf(label, sizeof(label), "key-%02d=%s", k, "a-value-of-some-length-0123456789");
+			snprintf(label, sizeof(label), "key-%02d=%s", k,
+			         "a-value-of-some-length-0123456789");
 			cr_assert_eq(cert_labels_add(&n.labels, label), 0);
 		}
 		for (n.nendpoints = 0; n.nendpoints < CONFIG_ADVERTISE_MAX; n.nendpoints++) {
@@ -617,8 +620,10 @@ Test(api, gives_a_big_state_in_pages)
 
 			memset(c->host, 'h', 60);
 			for (int dot = 0; dot < 3; dot++)
-				memcpy(c->host + 60 * (dot + 1), ".hhhhhhhhhhhhhhhhhhhhhhhhhhhhhhhhh"
-								"hhhhhhhhhhhhhhhhhhhhhhhhhhh", 60);
+				memcpy(c->host + 60 * (dot + 1),
+				       ".hhhhhhhhhhhhhhhhhhhhhhhhhhhhhhhhh"
+				       "hhhhhhhhhhhhhhhhhhhhhhhhhhh",
+				       60);
 			c->at.port = 4747;
 		}
 		cr_assert_eq(registry_node_put(registry, &n), 0);

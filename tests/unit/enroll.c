@@ -1,14 +1,14 @@
 /* SPDX-License-Identifier: GPL-3.0-or-later */
 #include "gateway/manager/enroll.h"
 
+#include "crypto/token.h"
+#include "tests/folder.h"
+#include "tests/link.h"
 #include <criterion/criterion.h>
 #include <errno.h>
 #include <stdio.h>
 #include <string.h>
 #include <sys/socket.h>
-#include "crypto/token.h"
-#include "tests/folder.h"
-#include "tests/link.h"
 
 static struct folder folder;
 static struct registry *registry;
@@ -24,7 +24,7 @@ static json_t *body;
 /* -- a joiner's connection ----------------------------------------------------------------------- */
 
 static void on_request(void *arg, struct h2 *h, struct h2_request *r, const char *method,
-		       const char *path, const char *text, size_t len)
+                       const char *path, const char *text, size_t len)
 {
 	struct enroll_source from = {.text = "10.9.0.2:40000"};
 
@@ -44,7 +44,7 @@ static void on_closed(void *arg, struct h2_request *r)
 static const struct h2_server_ops server_ops = {.request = on_request, .closed = on_closed};
 
 static void on_response(void *arg, void *user, int code, const char *text, size_t len,
-			const char *why)
+                        const char *why)
 {
 	(void)arg, (void)user, (void)why;
 	answers++;
@@ -76,7 +76,7 @@ static void setup(void)
 	registry = folder_registry(&folder, "10.77.0.0/22"); /* four nodes */
 	cr_assert_eq(folder_node(registry, "m1", ROLE_MANAGER), 0);
 	cr_assert_eq(socketpair(AF_UNIX, SOCK_SEQPACKET | SOCK_CLOEXEC | SOCK_NONBLOCK, 0, ca_fds),
-		     0);
+	             0);
 	cr_assert_eq(enroll_new(&enroll, registry, ca_fds[0]), 0);
 	link_cluster_init(&cluster, link_admit_all, NULL);
 	connect_joiner();
@@ -102,8 +102,8 @@ TestSuite(enroll, .init = setup, .fini = teardown, .timeout = 60);
 /* -- what a joiner says, and what the ca says ------------------------------------------------------ */
 
 #define CSR "30820102"
-#define JOIN(name)                                                                      \
-	"{\"name\":\"" name "\",\"token\":\"0123456789abcdef\",\"csr\":\"" CSR          \
+#define JOIN(name)                                                             \
+	"{\"name\":\"" name "\",\"token\":\"0123456789abcdef\",\"csr\":\"" CSR \
 	"\",\"proof\":\"3045ff\",\"endpoints\":[\"10.9.0.2:4747\"],\"version\":\"0.1\"}"
 
 static void ask(const char *text)
@@ -134,9 +134,14 @@ static struct message_signed *grant(const char *name, uint64_t incarnation)
 {
 	static struct message_signed a;
 	struct cert_labels labels = {0};
-	struct ca_grant g = {.cluster = ENDS_CLUSTER, .node = name, .role = ROLE_NODE,
-			     .labels = &labels, .incarnation = incarnation, .issue = 1,
-			     .not_before = ENDS_WALL - 3600, .not_after = ENDS_WALL + 86400};
+	struct ca_grant g = {.cluster = ENDS_CLUSTER,
+	                     .node = name,
+	                     .role = ROLE_NODE,
+	                     .labels = &labels,
+	                     .incarnation = incarnation,
+	                     .issue = 1,
+	                     .not_before = ENDS_WALL - 3600,
+	                     .not_after = ENDS_WALL + 86400};
 	struct cert_chain own;
 	struct cert_key *key;
 	const uint8_t *spki;
@@ -207,17 +212,17 @@ Test(enroll, carries_a_proof_to_the_ca_and_a_certificate_back)
 	cr_expect_str_eq(text_of("name"), "n2");
 	cr_expect_str_eq(text_of("role"), "node");
 	cr_expect_eq(json_unpack(body, "{s:[s], s:[{s:s, s:[s]}], s:{s:s}, s:[s]}", "prefixes",
-				 &prefix, "managers", "name", &name, "endpoints", &endpoint,
-				 "labels", "zone", &zone, "certificates", &first),
-		     0);
+	                         &prefix, "managers", "name", &name, "endpoints", &endpoint,
+	                         "labels", "zone", &zone, "certificates", &first),
+	             0);
 	cr_expect_str_eq(prefix, "10.77.2.0/24");
 	cr_expect_str_eq(name, "m1");
 	cr_expect_str_eq(endpoint, "10.9.0.9:4748");
 	cr_expect_str_eq(zone, "pci");
 	cr_expect_eq(json_array_size(json_object_get(body, "certificates")), 2u);
 	cr_expect_eq(cert_chain_from_pem(&chain, der, sizeof(der), (const uint8_t *)first,
-					 strlen(first)),
-		     0);
+	                                 strlen(first)),
+	             0);
 	cr_expect_eq(json_array_size(json_object_get(body, "overlay")), 1u);
 	cr_expect_eq(json_array_size(json_object_get(body, "pools")), 1u);
 
@@ -263,7 +268,14 @@ Test(enroll, says_why_the_ca_refused)
 Test(enroll, refuses_what_is_no_request)
 {
 	static const char *const bad[] = {
-		"", "{}", "[]", "x", JOIN("N2"), JOIN(""), JOIN("n_2"), JOIN("a.b"),
+		"",
+		"{}",
+		"[]",
+		"x",
+		JOIN("N2"),
+		JOIN(""),
+		JOIN("n_2"),
+		JOIN("a.b"),
 		JOIN("0123456789012345678901234567890123456789012345678901234567890123"),
 		"{\"name\":\"n2\",\"token\":\"0123456789abcde\",\"csr\":\"30\",\"proof\":\"30\","
 		"\"endpoints\":[],\"version\":\"1\"}",
@@ -295,9 +307,9 @@ Test(enroll, refuses_what_is_no_request)
 	memset(hex, 'a', 2 * 73);
 	hex[2 * 73] = '\0';
 	snprintf(long_proof, sizeof(long_proof),
-		 "{\"name\":\"n2\",\"token\":\"0123456789abcdef\",\"csr\":\"30\",\"proof\":\"%s\","
-		 "\"endpoints\":[],\"version\":\"1\"}",
-		 hex);
+	         "{\"name\":\"n2\",\"token\":\"0123456789abcdef\",\"csr\":\"30\",\"proof\":\"%s\","
+	         "\"endpoints\":[],\"version\":\"1\"}",
+	         hex);
 	ask(long_proof);
 	expect_error(400, "bad-request");
 	cr_expect(!ca_asked(&q), "nothing of it reaches the ca");

@@ -1,12 +1,12 @@
 /* SPDX-License-Identifier: GPL-3.0-or-later */
 #include "gateway/h2.h"
 
+#include "tests/link.h"
 #include <criterion/criterion.h>
 #include <errno.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include "tests/link.h"
 
 /* -- a server that keeps what it was asked ------------------------------------------------------ */
 
@@ -23,16 +23,16 @@ struct server {
 	struct asked at[64];
 	unsigned ups;
 	bool closed_to_all;
-	bool silent;          /* does not answer by itself */
-	size_t reply;         /* bytes of the answer */
-	uint64_t head;        /* watch: lines there are */
+	bool silent;   /* does not answer by itself */
+	size_t reply;  /* bytes of the answer */
+	uint64_t head; /* watch: lines there are */
 	unsigned watch_calls;
-	bool behind;          /* watch: say so */
-	bool endless;         /* watch: always more */
+	bool behind;  /* watch: say so */
+	bool endless; /* watch: always more */
 };
 
 static void on_request(void *arg, struct h2 *h, struct h2_request *r, const char *method,
-		       const char *path, const char *body, size_t len)
+                       const char *path, const char *body, size_t len)
 {
 	struct server *s = arg;
 	struct asked *a = &s->at[s->n++ % 64];
@@ -90,8 +90,8 @@ static ssize_t on_watch(void *arg, struct h2_request *r, char *buf, size_t max)
 	/* Any part of a line may be all that there is room for. */
 	while (at[0] < s->head && n < max) {
 		char line[32];
-		size_t len = (size_t)sprintf(line, "{\"line\":%llu}\n",
-					     (unsigned long long)at[0] + 1);
+		size_t len =
+			(size_t)sprintf(line, "{\"line\":%llu}\n", (unsigned long long)at[0] + 1);
 		size_t part = len - at[1] < max - n ? len - at[1] : max - n;
 
 		memcpy(buf + n, line + at[1], part);
@@ -131,7 +131,7 @@ struct client {
 };
 
 static void on_response(void *arg, void *user, int status, const char *body, size_t len,
-			const char *why)
+                        const char *why)
 {
 	struct client *c = arg;
 	struct answer *a = user;
@@ -194,7 +194,7 @@ static void connect_as(const char *node)
 {
 	server_new();
 	cr_assert_eq(h2_client_new(&client.h, link_dial(&cluster, node), &client_ops, &client, now),
-		     0);
+	             0);
 }
 
 static void run(void)
@@ -474,11 +474,11 @@ Test(h2, wakes_a_hundred_watchers)
 
 	for (int i = 0; i < 100; i++) {
 		cr_assert_eq(h2_server_new(&servers[i].h, link_accept(&cluster), &server_ops,
-					   &servers[i], now),
-			     0);
+		                           &servers[i], now),
+		             0);
 		cr_assert_eq(h2_client_new(&clients[i].h, link_dial(&cluster, "n1"), &client_ops,
-					   &clients[i], now),
-			     0);
+		                           &clients[i], now),
+		             0);
 		cr_assert_eq(h2_ask_watch(clients[i].h, "/watch", &answers[i]), 0);
 		link_run(clients[i].h, servers[i].h, now);
 	}
@@ -603,12 +603,19 @@ Test(h2, times_out)
 
 Test(h2, reads_json_within_bounds)
 {
-	static const char *const bad[] = {"", "x", "1", "\"a\"", "{\"a\":1,\"a\":2}", "{} x",
-					  "{\"a\":\"\\u0000\"}", "{\"a\":\"\x80\"}", "{\"a\":1",
-					  "[[[[[[[[[[[[[[[[[]]]]]]]]]]]]]]]]]"};
+	static const char *const bad[] = {"",
+	                                  "x",
+	                                  "1",
+	                                  "\"a\"",
+	                                  "{\"a\":1,\"a\":2}",
+	                                  "{} x",
+	                                  "{\"a\":\"\\u0000\"}",
+	                                  "{\"a\":\"\x80\"}",
+	                                  "{\"a\":1",
+	                                  "[[[[[[[[[[[[[[[[[]]]]]]]]]]]]]]]]]"};
 	static const char *const good[] = {"{}", "[]", "[[[[[[[[[[[[[[[[]]]]]]]]]]]]]]]]",
-					   "{\"a\":\"[[[[[[[[[[[[[[[[[[[[[[[[[[\"}",
-					   "{\"a\":\"\\\"[[[[[[[[[[[[[[[[[[[[[[[[[[\"}"};
+	                                   "{\"a\":\"[[[[[[[[[[[[[[[[[[[[[[[[[[\"}",
+	                                   "{\"a\":\"\\\"[[[[[[[[[[[[[[[[[[[[[[[[[[\"}"};
 	char deep[4096];
 
 	for (size_t i = 0; i < sizeof(bad) / sizeof(bad[0]); i++)
@@ -625,10 +632,21 @@ Test(h2, reads_json_within_bounds)
 
 /* -- hostile clients: TLS as it should be, HTTP/2 by hand ---------------------------------------- */
 
-#define PREFACE "PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n"
+#define PREFACE     "PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n"
 #define NO_SETTINGS "\0\0\0\4\0\0\0\0\0"
 
-enum { DATA, HEADERS, PRIORITY, RST_STREAM, SETTINGS, PUSH, PING, GOAWAY, WINDOW_UPDATE, CONTINUATION };
+enum {
+	DATA,
+	HEADERS,
+	PRIORITY,
+	RST_STREAM,
+	SETTINGS,
+	PUSH,
+	PING,
+	GOAWAY,
+	WINDOW_UPDATE,
+	CONTINUATION
+};
 
 static struct stream *raw;
 static uint8_t raw_in[1 << 20];
@@ -729,8 +747,8 @@ static unsigned raw_seen(int type, uint32_t *code)
 			hits++;
 			if (type == GOAWAY || type == RST_STREAM)
 				*code = (uint32_t)raw_in[from] << 24 |
-					(uint32_t)raw_in[from + 1] << 16 |
-					(uint32_t)raw_in[from + 2] << 8 | raw_in[from + 3];
+				        (uint32_t)raw_in[from + 1] << 16 |
+				        (uint32_t)raw_in[from + 2] << 8 | raw_in[from + 3];
 		}
 		at += 9 + n;
 	}
@@ -750,13 +768,13 @@ static void expect_goaway(uint32_t want)
 	raw = NULL;
 }
 
-#define ENHANCE_YOUR_CALM 11
-#define FRAME_SIZE_ERROR 6
+#define ENHANCE_YOUR_CALM  11
+#define FRAME_SIZE_ERROR   6
 #define FLOW_CONTROL_ERROR 3
-#define PROTOCOL_ERROR 1
-#define REFUSED_STREAM 7
-#define COMPRESSION_ERROR 9
-#define INTERNAL_ERROR 2
+#define PROTOCOL_ERROR     1
+#define REFUSED_STREAM     7
+#define COMPRESSION_ERROR  9
+#define INTERNAL_ERROR     2
 
 /* GET https://x/ */
 static const uint8_t get[] = {0x82, 0x87, 0x84, 0x41, 1, 'x'};

@@ -16,7 +16,7 @@
 #include <sys/wait.h>
 #include <unistd.h>
 
-#define NOW 1700000000
+#define NOW    1700000000
 #define CA_UID 64749 /* any but ours */
 
 static char folder[64];
@@ -343,10 +343,10 @@ Test(ledger, holds_a_bounded_number_of_tokens)
 	char text[512];
 
 	snprintf(text, sizeof(text),
-		 "WITH RECURSIVE c(n) AS (SELECT 1 UNION ALL SELECT n + 1 FROM c WHERE n < %d) "
-		 "INSERT INTO tokens (id, role, name, labels, created, expires, created_by, spki) "
-		 "SELECT printf('%%08d', n), 1, '', '', %d, %d, 'root', x'00' FROM c",
-		 LEDGER_TOKENS_MAX, NOW, NOW + 3600);
+	         "WITH RECURSIVE c(n) AS (SELECT 1 UNION ALL SELECT n + 1 FROM c WHERE n < %d) "
+	         "INSERT INTO tokens (id, role, name, labels, created, expires, created_by, spki) "
+	         "SELECT printf('%%08d', n), 1, '', '', %d, %d, 'root', x'00' FROM c",
+	         LEDGER_TOKENS_MAX, NOW, NOW + 3600);
 	sql(text);
 	cr_assert_eq(ledger_open(&l, dir), 0);
 	cr_expect_eq(ledger_token_add(l, &t), -E2BIG);
@@ -428,7 +428,8 @@ Test(ledger, gives_a_managers_name_to_no_node)
 
 Test(ledger, takes_no_name_that_is_none)
 {
-	static const char *const names[] = {"", "N1", "a.b", "-a", "a-", "a b", "a/b", "a\nb", "\xc3\xa4"};
+	static const char *const names[] = {"",    "N1",  "a.b",  "-a",      "a-",
+	                                    "a b", "a/b", "a\nb", "\xc3\xa4"};
 
 	give(1, "");
 	for (size_t i = 0; i < sizeof(names) / sizeof(names[0]); i++)
@@ -480,10 +481,12 @@ static void fresh_batch(void)
 
 	at = (size_t)sprintf(text, "BEGIN; DELETE FROM tokens; DELETE FROM nodes;");
 	for (unsigned i = 1; i <= BATCH; i++)
-		at += (size_t)sprintf(text + at,
-				      "INSERT INTO tokens (id, role, name, labels, created, expires,"
-				      " created_by, spki) VALUES (x'%02x%02x000000000000', 1, '', '',"
-				      " %d, %d, 'root', x'00');", i & 0xff, i >> 8, NOW, NOW + 3600);
+		at += (size_t)sprintf(
+			text + at,
+			"INSERT INTO tokens (id, role, name, labels, created, expires,"
+			" created_by, spki) VALUES (x'%02x%02x000000000000', 1, '', '',"
+			" %d, %d, 'root', x'00');",
+			i & 0xff, i >> 8, NOW, NOW + 3600);
 	strcpy(text + at, "COMMIT");
 	sql(text);
 	free(text);

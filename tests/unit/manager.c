@@ -1,6 +1,10 @@
 /* SPDX-License-Identifier: GPL-3.0-or-later */
 #include "gateway/manager/manager.h"
 
+#include "gateway/clock.h"
+#include "gateway/message.h"
+#include "tests/folder.h"
+#include "tests/link.h"
 #include <arpa/inet.h>
 #include <criterion/criterion.h>
 #include <errno.h>
@@ -9,10 +13,6 @@
 #include <stdio.h>
 #include <sys/socket.h>
 #include <sys/wait.h>
-#include "gateway/clock.h"
-#include "gateway/message.h"
-#include "tests/folder.h"
-#include "tests/link.h"
 
 /* The process itself, on loopback; the test is its parent, its ca and its clients. */
 
@@ -30,8 +30,12 @@ static void run_manager(int listen_fd, int parent, int ca)
 {
 	static struct identity id;
 	static struct node node = {.cluster = ENDS_CLUSTER, .name = "m1", .role = ROLE_MANAGER};
-	struct manager_params p = {.node = &node, .identity = &id, .parent_fd = parent,
-				   .ca_fd = ca, .listen_fds = {listen_fd}, .nlisten = 1};
+	struct manager_params p = {.node = &node,
+	                           .identity = &id,
+	                           .parent_fd = parent,
+	                           .ca_fd = ca,
+	                           .listen_fds = {listen_fd},
+	                           .nlisten = 1};
 	int code;
 
 	id.trust = cluster.ca.trust;
@@ -50,9 +54,13 @@ static void run_manager(int listen_fd, int parent, int ca)
 /* Certificates by the real clock, for the process goes by it. */
 static void issue(struct ends_id *id, const char *name, enum cert_role role, uint64_t incarnation)
 {
-	const struct ca_grant g = {.cluster = ENDS_CLUSTER, .node = name, .role = role,
-				   .incarnation = incarnation, .issue = 1,
-				   .not_before = time(NULL) - 60, .not_after = time(NULL) + 3600};
+	const struct ca_grant g = {.cluster = ENDS_CLUSTER,
+	                           .node = name,
+	                           .role = role,
+	                           .incarnation = incarnation,
+	                           .issue = 1,
+	                           .not_before = time(NULL) - 60,
+	                           .not_after = time(NULL) + 3600};
 	const uint8_t *spki;
 	size_t len;
 
@@ -76,8 +84,8 @@ static void ca_init(void)
 	cr_assert_eq(ca_new(&cluster.ca.ca, ENDS_CLUSTER, time(NULL)), 0);
 	ca_chain(cluster.ca.ca, &chain);
 	cr_assert_eq(cert_to_pem(pem, sizeof(pem), &len, chain.at[chain.n - 1].der,
-				 chain.at[chain.n - 1].len),
-		     0);
+	                         chain.at[chain.n - 1].len),
+	             0);
 	cr_assert_eq(cert_trust_new(&cluster.ca.trust, (const uint8_t *)pem, len), 0);
 	cert_trust_pin(cluster.ca.trust, cluster.pin);
 }
@@ -162,7 +170,7 @@ struct peer {
 };
 
 static void on_response(void *arg, void *user, int status, const char *body, size_t len,
-			const char *why)
+                        const char *why)
 {
 	struct peer *p = arg;
 
@@ -185,8 +193,9 @@ static const struct h2_client_ops client_ops = {on_response, on_line};
 
 static int tcp(void)
 {
-	struct sockaddr_in at = {.sin_family = AF_INET, .sin_port = htons(port),
-				 .sin_addr.s_addr = htonl(INADDR_LOOPBACK)};
+	struct sockaddr_in at = {.sin_family = AF_INET,
+	                         .sin_port = htons(port),
+	                         .sin_addr.s_addr = htonl(INADDR_LOOPBACK)};
 	int fd = socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0);
 
 	cr_assert_eq(connect(fd, (struct sockaddr *)&at, sizeof(at)), 0);
@@ -197,7 +206,7 @@ static int tcp(void)
 static void peer_dial(struct peer *p, const char *name, uint64_t incarnation)
 {
 	const struct cert_expect expect = {.cluster = name ? ENDS_CLUSTER : NULL,
-					   .role = ROLE_MANAGER};
+	                                   .role = ROLE_MANAGER};
 	struct wolf_params params = {.wall = real_wall};
 	struct cert_chain chain = {.n = 1};
 	struct ends_id id = {0};
@@ -262,11 +271,11 @@ static void peer_turn(struct peer *p, int ms)
 	peer_write(p);
 }
 
-#define UNTIL(p, condition, ms)                                                    \
-	do {                                                                       \
-		int64_t end_ = clock_now() + (ms) * 1000000LL;                     \
-		while (!(condition) && !(p)->over && clock_now() < end_)           \
-			peer_turn(p, 20);                                          \
+#define UNTIL(p, condition, ms)                                          \
+	do {                                                             \
+		int64_t end_ = clock_now() + (ms)*1000000LL;             \
+		while (!(condition) && !(p)->over && clock_now() < end_) \
+			peer_turn(p, 20);                                \
 	} while (0)
 
 static void peer_ask(struct peer *p, const char *method, const char *path, const char *body)
@@ -287,7 +296,8 @@ Test(manager, serves_nodes_and_wakes_their_watches)
 	cr_assert_eq(n1.lines, 2u, "%s", h2_why(n1.h2));
 	cr_expect(strstr(n1.line, "\"type\":\"sync\""));
 	peer_dial(&other, "m1", 1);
-	peer_ask(&other, "POST", "/v1/announce", "{\"endpoints\":[\"10.9.0.1:4747\"],\"version\":\"1\"}");
+	peer_ask(&other, "POST", "/v1/announce",
+	         "{\"endpoints\":[\"10.9.0.1:4747\"],\"version\":\"1\"}");
 	cr_expect_eq(other.status, 200, "%s", other.text);
 	UNTIL(&n1, n1.lines == 3, 1000);
 	cr_expect_eq(n1.lines, 3u);
@@ -318,7 +328,7 @@ Test(manager, lets_in_only_who_is_in_the_registry)
 	peer_close(&p);
 }
 
-#define JOIN                                                                              \
+#define JOIN                                                                               \
 	"{\"name\":\"n2\",\"token\":\"0123456789abcdef\",\"csr\":\"30\",\"proof\":\"30\"," \
 	"\"endpoints\":[\"10.9.0.2:4747\"],\"version\":\"1\"}"
 

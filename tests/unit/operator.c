@@ -79,7 +79,7 @@ static unsigned tokens(void)
 Test(operator, makes_a_token_that_names_what_was_asked)
 {
 	json_t *j = ask("{\"cmd\":\"token-create\",\"role\":\"node\",\"name\":\"n2\","
-			"\"labels\":{\"zone\":\"pci\",\"app\":\"web\"},\"ttl_s\":90}");
+	                "\"labels\":{\"zone\":\"pci\",\"app\":\"web\"},\"ttl_s\":90}");
 	const char *t = text(j, "token");
 	struct ledger_token row;
 	struct token token;
@@ -134,7 +134,7 @@ Test(operator, has_defaults_for_what_is_left_out)
 	cr_expect_str_eq(text(j, "expires"), "2023-11-14T23:13:20Z");
 	json_decref(j);
 	json_decref(ask("{\"cmd\":\"token-create\",\"name\":null,\"labels\":null,\"role\":null,"
-			"\"ttl_s\":null}"));
+	                "\"ttl_s\":null}"));
 	j = ask("{\"cmd\":\"token-list\"}");
 	cr_assert_eq(json_array_size(j), 2);
 	row = json_array_get(j, 0);
@@ -218,7 +218,8 @@ Test(operator, names_what_is_wrong_with_a_request)
 		{"{\"cmd\":\"token-create\",\"ttl_s\":\"1h\"}", "--ttl"},
 		{"{\"cmd\":\"token-revoke\"}", "no token's ID"},
 		{"{\"cmd\":\"token-revoke\",\"id\":\"12\"}", "no token's ID"},
-		{"{\"cmd\":\"token-revoke\",\"id\":\"0123456789abcdef\"}", "no token 0123456789abcdef"},
+		{"{\"cmd\":\"token-revoke\",\"id\":\"0123456789abcdef\"}",
+	         "no token 0123456789abcdef"},
 	};
 
 	for (size_t i = 0; i < sizeof(cases) / sizeof(cases[0]); i++)
@@ -249,12 +250,13 @@ Test(operator, takes_no_label_set_that_no_certificate_holds)
 	n = (size_t)snprintf(line, sizeof(line), "{\"cmd\":\"token-create\",\"labels\":{");
 	for (int i = 0; i < 16; i++)
 		n += (size_t)snprintf(line + n, sizeof(line) - n, "%s\"label-%02d\":\"%s\"",
-				      i ? "," : "", i, value);
+		                      i ? "," : "", i, value);
 	snprintf(line + n, sizeof(line) - n, "}}");
 	expect_error(line, "do not fit");
 	n = (size_t)snprintf(line, sizeof(line), "{\"cmd\":\"token-create\",\"labels\":{");
 	for (int i = 0; i < 17; i++)
-		n += (size_t)snprintf(line + n, sizeof(line) - n, "%s\"l%02d\":\"v\"", i ? "," : "", i);
+		n += (size_t)snprintf(line + n, sizeof(line) - n, "%s\"l%02d\":\"v\"", i ? "," : "",
+		                      i);
 	snprintf(line + n, sizeof(line) - n, "}}");
 	expect_error(line, "more than 16");
 }

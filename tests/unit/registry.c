@@ -27,10 +27,13 @@ static void folder_new(void)
 
 static void folder_remove(void)
 {
-	static const char *const names[] = {REGISTRY_FILE, REGISTRY_FILE "-wal",
-					    REGISTRY_FILE "-shm", REGISTRY_FILE ".part",
-					    REGISTRY_FILE ".new", "inner/" REGISTRY_FILE,
-					    "inner/" REGISTRY_FILE "-wal"};
+	static const char *const names[] = {REGISTRY_FILE,
+	                                    REGISTRY_FILE "-wal",
+	                                    REGISTRY_FILE "-shm",
+	                                    REGISTRY_FILE ".part",
+	                                    REGISTRY_FILE ".new",
+	                                    "inner/" REGISTRY_FILE,
+	                                    "inner/" REGISTRY_FILE "-wal"};
 
 	for (size_t i = 0; i < sizeof(names) / sizeof(names[0]); i++)
 		unlinkat(dir, names[i], 0);
@@ -200,11 +203,11 @@ Test(registry, refuses_an_overlay_without_room)
 		const char *v4, *v6;
 		unsigned nodes;
 	} cases[] = {
-		{"10.77.0.0/16", NULL, 256},       {"10.77.0.0/20", NULL, 16},
-		{"10.77.0.0/23", NULL, 2},         {"10.77.0.0/24", NULL, 0},
-		{"10.77.0.0/28", NULL, 0},         {"10.128.0.0/10", NULL, 10000},
+		{"10.77.0.0/16", NULL, 256},        {"10.77.0.0/20", NULL, 16},
+		{"10.77.0.0/23", NULL, 2},          {"10.77.0.0/24", NULL, 0},
+		{"10.77.0.0/28", NULL, 0},          {"10.128.0.0/10", NULL, 10000},
 		{"10.77.0.0/16", "fd77::/48", 256}, {"10.128.0.0/10", "fd77::/56", 256},
-		{"10.77.0.0/16", "fd77::/64", 0},  {"10.0.0.0/8", "fd77::/32", 10000},
+		{"10.77.0.0/16", "fd77::/64", 0},   {"10.0.0.0/8", "fd77::/32", 10000},
 	};
 
 	for (size_t i = 0; i < sizeof(cases) / sizeof(cases[0]); i++) {
@@ -281,9 +284,12 @@ Test(registry, admits_the_incarnation_it_knows)
 Test(registry, refuses_endpoints_that_lead_elsewhere)
 {
 	static const char *const bad[] = {
-		"127.0.0.1:4747",    "0.0.0.0:4747",     "224.0.0.1:4747", "10.77.3.1:4747",
-		"10.81.0.1:4747",    "255.255.255.255:1", "[::1]:4747",     "[::]:4747",
-		"[ff02::1]:4747",    "[::ffff:127.0.0.1]:4747", "[fe80::1]:4747", "169.254.1.1:1",
+		"127.0.0.1:4747", "0.0.0.0:4747",
+		"224.0.0.1:4747", "10.77.3.1:4747",
+		"10.81.0.1:4747", "255.255.255.255:1",
+		"[::1]:4747",     "[::]:4747",
+		"[ff02::1]:4747", "[::ffff:127.0.0.1]:4747",
+		"[fe80::1]:4747", "169.254.1.1:1",
 		"[fd77::5]:4747",
 	};
 	static struct config_endpoint e[CONFIG_ADVERTISE_MAX + 1];
@@ -298,7 +304,8 @@ Test(registry, refuses_endpoints_that_lead_elsewhere)
 	}
 	for (unsigned i = 0; i <= CONFIG_ADVERTISE_MAX; i++)
 		e[i] = endpoint("10.9.0.7:4747");
-	cr_expect_eq(registry_node_announce(r, "n1", e, CONFIG_ADVERTISE_MAX + 1, "0.1.0"), -EINVAL);
+	cr_expect_eq(registry_node_announce(r, "n1", e, CONFIG_ADVERTISE_MAX + 1, "0.1.0"),
+	             -EINVAL);
 	e[0].at.port = 0;
 	cr_expect_eq(registry_node_announce(r, "n1", e, 1, "0.1.0"), -EINVAL);
 	cr_expect_eq(registry_node_announce(r, "n2", e + 1, 1, "0.1.0"), -ENOENT);
@@ -363,17 +370,17 @@ Test(registry, keeps_changes_as_the_lines_of_a_watch)
 	cr_assert_eq(registry_node_remove(r, "n1"), 0);
 
 	j = change(r, 2);
-	cr_expect_eq(json_unpack(j, "{s:s, s:I, s:I, s:o}", "type", &type, "generation", &generation,
-				 "revision", &revision, "node", &n),
-		     0);
+	cr_expect_eq(json_unpack(j, "{s:s, s:I, s:I, s:o}", "type", &type, "generation",
+	                         &generation, "revision", &revision, "node", &n),
+	             0);
 	cr_expect_str_eq(type, "change");
 	cr_expect_eq(generation, 1);
 	cr_expect_eq(revision, 2);
 	cr_expect_eq(json_unpack(n, "{s:s, s:n}", "name", &name, "last_seen"), 0);
 	cr_expect_str_eq(name, "n2");
-	static const char *const keys[] = {"name",     "role",      "incarnation",    "spki",
-					   "labels",   "prefixes",  "endpoints",      "cert_not_after",
-					   "last_seen", "version"};
+	static const char *const keys[] = {"name",      "role",     "incarnation", "spki",
+	                                   "labels",    "prefixes", "endpoints",   "cert_not_after",
+	                                   "last_seen", "version"};
 	for (size_t i = 0; i < sizeof(keys) / sizeof(keys[0]); i++)
 		cr_expect(json_object_get(n, keys[i]), "%s", keys[i]);
 	cr_expect_eq(json_object_size(n), sizeof(keys) / sizeof(keys[0]));
@@ -427,9 +434,9 @@ Test(registry, gives_the_state_whole_and_in_pieces)
 	j = registry_state(r);
 	cr_assert(j);
 	cr_expect_eq(json_unpack(j, "{s:s, s:[s], s:[{s:s, s:[s], s:s}]}", "cluster", &cluster,
-				 "overlay", &overlay, "nodes", "name", &first, "prefixes", &prefix,
-				 "last_seen", &seen),
-		     0);
+	                         "overlay", &overlay, "nodes", "name", &first, "prefixes", &prefix,
+	                         "last_seen", &seen),
+	             0);
 	cr_expect_str_eq(cluster, "demo");
 	cr_expect_str_eq(overlay, "10.77.0.0/16");
 	cr_expect_str_eq(first, "n01");
@@ -657,7 +664,7 @@ Test(registry, finishes_a_swap_that_a_crash_cut_short)
 /* -- failing disks: a file system between SQLite and the real one ------------------------------ */
 
 static struct {
-	bool fast; /* sync nothing */
+	bool fast;                   /* sync nothing */
 	int sync_fails, write_fails; /* calls that fail from now on; < 0: all */
 	const sqlite3_io_methods *real;
 	sqlite3_io_methods methods[2]; /* the database's; its logs', which are not locked */
@@ -803,8 +810,7 @@ Test(registry, says_when_the_disk_is_full_and_goes_on_when_it_is_not)
 	struct registry *r;
 	int err = 0, fd, n;
 
-	if (unshare(CLONE_NEWNS) < 0 ||
-	    mount("none", "/", NULL, MS_REC | MS_PRIVATE, NULL) < 0 ||
+	if (unshare(CLONE_NEWNS) < 0 || mount("none", "/", NULL, MS_REC | MS_PRIVATE, NULL) < 0 ||
 	    mount("tmpfs", folder, "tmpfs", 0, "size=256k") < 0)
 		cr_skip_test("needs a mount namespace");
 	close(dir);
