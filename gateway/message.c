@@ -11,25 +11,25 @@
 #include <unistd.h>
 
 struct rule {
-	uint8_t from, to;      /* enum process, or ANY_CHILD */
-	uint32_t min, max;     /* bytes of the body */
+	uint8_t from, to;  /* enum process, or ANY_CHILD */
+	uint32_t min, max; /* bytes of the body */
 	uint8_t fds_min, fds_max;
-	bool once;             /* in the life of a connection */
+	bool once; /* in the life of a connection */
 };
 
-#define ANY_CHILD PROCESS_COUNT
+#define ANY_CHILD     PROCESS_COUNT
 #define EXACTLY(type) sizeof(type), sizeof(type)
 
 static const struct rule rules[MESSAGE_TYPE_COUNT] = {
 	[MESSAGE_START] = {PROCESS_PARENT, ANY_CHILD, EXACTLY(struct message_start), 1,
-			   MESSAGE_FDS_MAX, true},
+                           MESSAGE_FDS_MAX, true},
 	[MESSAGE_READY] = {ANY_CHILD, PROCESS_PARENT, 0, 0, 0, 0, true},
 	[MESSAGE_STOP] = {PROCESS_PARENT, ANY_CHILD, 0, 0, 0, 0, true},
 	[MESSAGE_HEALTH] = {PROCESS_PARENT, PROCESS_ENGINE, EXACTLY(struct message_health), 0, 0,
-			    false},
+                            false},
 	[MESSAGE_SIGN] = {PROCESS_MANAGER, PROCESS_CA, EXACTLY(struct message_sign), 0, 0, false},
 	[MESSAGE_SIGNED] = {PROCESS_CA, PROCESS_MANAGER, EXACTLY(struct message_signed), 0, 0,
-			    false},
+                            false},
 };
 
 _Static_assert(sizeof(struct message_sign) <= MESSAGE_MAX, "a question fits one message");
@@ -53,7 +53,7 @@ static bool size_ok(const struct rule *r, size_t len, int nfds)
 
 /* syscalls(all): sendmsg */
 int message_send(int fd, enum message_type type, uint32_t seq, const void *body, size_t len,
-		 const int *fds, int nfds)
+                 const int *fds, int nfds)
 {
 	struct message_header head = {.type = type, .len = (uint32_t)len, .seq = seq};
 	union {
@@ -213,5 +213,6 @@ const char *sign_result_name(enum sign_result r)
 
 const char *sign_result_text(enum sign_result r)
 {
-	return (unsigned)r < SIGN_RESULT_COUNT ? results[r].text : "an answer that is not known here";
+	return (unsigned)r < SIGN_RESULT_COUNT ? results[r].text
+	                                       : "an answer that is not known here";
 }

@@ -64,12 +64,13 @@ size_t admin_answer(const char *line, size_t len, bool ready, bool *down, char *
 	if (*down)
 		n = text(out, max, json_pack("{s:i}", "pid", (int)getpid()));
 	else if (cmd && strcmp(cmd, "ping") == 0)
-		n = text(out, max, json_pack("{s:i,s:s,s:b}", "pid", (int)getpid(), "version",
-					     GINNEL_VERSION, "ready", ready));
+		n = text(out, max,
+		         json_pack("{s:i,s:s,s:b}", "pid", (int)getpid(), "version", GINNEL_VERSION,
+		                   "ready", ready));
 	else
 		n = text(out, max,
-			 json_pack("{s:s}", "error",
-				   "admin: this is no command of ginneld's; ping and down are"));
+		         json_pack("{s:s}", "error",
+		                   "admin: this is no command of ginneld's; ping and down are"));
 	json_decref(q);
 	return n;
 }
@@ -91,8 +92,9 @@ static void admit(struct admin *a, int64_t now)
 		return;
 	if (getsockopt(fd, SOL_SOCKET, SO_PEERCRED, &who, &n) < 0 || who.uid != 0) {
 		int len = snprintf(answer, sizeof(answer),
-				   "{\"error\":\"admin: only root may, and you are uid %u; use "
-				   "sudo\"}\n", who.uid);
+		                   "{\"error\":\"admin: only root may, and you are uid %u; use "
+		                   "sudo\"}\n",
+		                   who.uid);
 
 		reply(fd, answer, (size_t)len);
 		close(fd);
@@ -125,7 +127,7 @@ static bool serve_one(struct admin *a, int i, bool ready)
 		if (!nl && *len < ADMIN_LINE_MAX)
 			return false;
 		n = admin_answer(line, nl ? (size_t)(nl - line) : *len, ready, &down, answer,
-				 sizeof(answer));
+		                 sizeof(answer));
 		reply(a->client[i].fd, answer, n);
 	}
 	drop(a, i);

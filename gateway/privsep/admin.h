@@ -14,7 +14,7 @@
 #include <stdint.h>
 
 #define ADMIN_CLIENTS_MAX 8
-#define ADMIN_LINE_MAX 1024
+#define ADMIN_LINE_MAX    1024
 #define ADMIN_DEADLINE_NS (5 * 1000000000LL)
 
 struct admin {

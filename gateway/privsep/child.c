@@ -19,10 +19,24 @@ void child_init(struct child *c)
 	*c = (struct child){.dir = -1, .fd = -1, .backoff = CHILD_BACKOFF_MIN_NS};
 }
 
+/* Nothing of our environment but what tells a sanitizer where to write; others ignore it. */
+static void environment(char *out[], size_t max)
+{
+	static const char *const kept[] = {
+		"ASAN_OPTIONS=", "LSAN_OPTIONS=", "TSAN_OPTIONS=", "UBSAN_OPTIONS="};
+	size_t n = 0;
+
+	for (char **e = environ; *e; e++)
+		for (size_t i = 0; n + 1 < max && i < sizeof(kept) / sizeof(*kept); i++)
+			if (strncmp(*e, kept[i], strlen(kept[i])) == 0)
+				out[n++] = *e;
+	out[n] = NULL;
+}
+
 /* In the new process, until the exec. */
 static void become(int fd, const struct child_exec *x, char *const argv[], pid_t parent)
 {
-	char *const none[] = {NULL};
+	char *env[5];
 	const char *exe = x->exe ? x->exe : "/proc/self/exe";
 	sigset_t all;
 	int null;
@@ -45,15 +59,16 @@ static void become(int fd, const struct child_exec *x, char *const argv[], pid_t
 		signal(sig, SIG_DFL);
 	sigemptyset(&all);
 	sigprocmask(SIG_SETMASK, &all, NULL);
-	execve(exe, argv, none);
+	environment(env, sizeof(env) / sizeof(*env));
+	execve(exe, argv, env);
 	_exit(127);
 }
 
 int child_spawn(struct child *c, const struct child_exec *x, int64_t now)
 {
 	char role[16];
-	const char *argv[ARGS_MAX] = {"ginneld", "--role", role,     "--state", x->state_path,
-				      "--run",   x->run_path, NULL};
+	const char *argv[ARGS_MAX] = {"ginneld",     "--role", role,        "--state",
+	                              x->state_path, "--run",  x->run_path, NULL};
 	pid_t self = getpid();
 	int p[2], err;
 
@@ -124,8 +139,7 @@ void child_failed(struct child *c, int64_t now)
 		c->backoff = CHILD_BACKOFF_MAX_NS;
 }
 
-void child_ended(struct child *c, int status, bool blameless, int64_t now,
-		 char how[CHILD_HOW_MAX])
+void child_ended(struct child *c, int status, bool blameless, int64_t now, char how[CHILD_HOW_MAX])
 {
 	const char *sig = WIFSIGNALED(status) ? sigabbrev_np(WTERMSIG(status)) : NULL;
 

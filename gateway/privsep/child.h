@@ -7,31 +7,31 @@
  * Parent process only.
  */
 #pragma once
+#include "gateway/message.h"
 #include <stdbool.h>
 #include <stdint.h>
 #include <sys/types.h>
-#include "gateway/message.h"
 
-#define CHILD_READY_NS (10 * 1000000000LL)  /* from start to READY, or it is killed */
-#define CHILD_BACKOFF_MIN_NS 100000000LL    /* before it is started again, doubled each time */
+#define CHILD_READY_NS       (10 * 1000000000LL) /* from start to READY, or it is killed */
+#define CHILD_BACKOFF_MIN_NS 100000000LL         /* before it is started again, doubled each time */
 #define CHILD_BACKOFF_MAX_NS (5 * 1000000000LL)
-#define CHILD_WELL_NS (10 * 1000000000LL)   /* who lived so long begins at the minimum again */
-#define CHILD_HOW_MAX 64
+#define CHILD_WELL_NS        (10 * 1000000000LL) /* who lived so long begins at the minimum again */
+#define CHILD_HOW_MAX        64
 
 struct child {
 	enum process role; /* PROCESS_PARENT: no such process on this node */
 	uid_t uid;
 	gid_t gid;
-	int dir;           /* its folder, O_PATH */
-	pid_t pid;         /* 0: does not run */
-	int fd;            /* our end of the socketpair, non-blocking; -1 */
+	int dir;   /* its folder, O_PATH */
+	pid_t pid; /* 0: does not run */
+	int fd;    /* our end of the socketpair, non-blocking; -1 */
 	bool ready;
 	uint32_t seen;
 	int64_t started, next, backoff;
 };
 
 struct child_exec {
-	const char *exe; /* NULL: this very binary */
+	const char *exe;                                 /* NULL: this very binary */
 	const char *config_path, *state_path, *run_path; /* config_path NULL: none was given */
 };
 
@@ -48,8 +48,7 @@ int child_read(struct child *c, struct message *m);
 /* The process is gone: forgets it and says when it may start again; how receives for people how it
  * ended. Another's fault (blameless) costs it no delay.
  */
-void child_ended(struct child *c, int status, bool blameless, int64_t now,
-		 char how[CHILD_HOW_MAX]);
+void child_ended(struct child *c, int status, bool blameless, int64_t now, char how[CHILD_HOW_MAX]);
 /* It could not even be started. */
 void child_failed(struct child *c, int64_t now);
 /* SIGKILL, if it runs. */

@@ -44,8 +44,8 @@ static int bind_port(int fd, bool six, uint16_t port)
 {
 	struct sockaddr_in6 any6 = {.sin6_family = AF_INET6, .sin6_port = htons(port)};
 	struct sockaddr_in any = {.sin_family = AF_INET, .sin_port = htons(port)};
-	int err = six ? bind(fd, (struct sockaddr *)&any6, sizeof(any6)) :
-			bind(fd, (struct sockaddr *)&any, sizeof(any));
+	int err = six ? bind(fd, (struct sockaddr *)&any6, sizeof(any6))
+	              : bind(fd, (struct sockaddr *)&any, sizeof(any));
 
 	return err < 0 ? -errno : 0;
 }
@@ -64,8 +64,8 @@ static int udp_options(int fd, bool six)
 		err = set(fd, IPPROTO_IPV6, IPV6_MTU_DISCOVER, IPV6_PMTUDISC_PROBE);
 	/* A reply leaves from the address that was asked. */
 	if (!err)
-		err = six ? set(fd, IPPROTO_IPV6, IPV6_RECVPKTINFO, 1) :
-			    set(fd, IPPROTO_IP, IP_PKTINFO, 1);
+		err = six ? set(fd, IPPROTO_IPV6, IPV6_RECVPKTINFO, 1)
+		          : set(fd, IPPROTO_IP, IP_PKTINFO, 1);
 	if (!err)
 		err = set(fd, SOL_SOCKET, SO_RCVBUFFORCE, DOOR_BUFFER);
 	return err ? err : set(fd, SOL_SOCKET, SO_SNDBUFFORCE, DOOR_BUFFER);
@@ -140,7 +140,7 @@ int door_unix(int *fd, int dir, const char *name, bool shared, gid_t gid)
 	if (err)
 		goto fail;
 	if (shared && (fchownat(dir, name, 0, gid, AT_SYMLINK_NOFOLLOW) < 0 ||
-		       fchmodat(dir, name, 0660, 0) < 0)) {
+	               fchmodat(dir, name, 0660, 0) < 0)) {
 		err = -errno;
 		goto fail;
 	}

@@ -8,7 +8,7 @@
 #include <stdint.h>
 #include <sys/types.h>
 
-#define DOOR_BUFFER (4 << 20) /* asked for, both ways, of a UDP socket */
+#define DOOR_BUFFER  (4 << 20) /* asked for, both ways, of a UDP socket */
 #define DOOR_BACKLOG 512
 
 /* n sockets of one reuseport group, in worker order (which BPF steers by): IPv6 that also takes

@@ -69,7 +69,7 @@ int folder_open(int *fd, const char *path, const char *group, char *why, size_t 
 	}
 	if (st.st_uid != 0) {
 		snprintf(why, max, "%s: uid %u owns it, not root; chown it, or give another folder",
-			 path, st.st_uid);
+		         path, st.st_uid);
 		close(d);
 		return -EPERM;
 	}
@@ -86,7 +86,7 @@ fail:
 }
 
 int folder_open_own(int *fd, int state_dir, const char *name, uid_t uid, gid_t gid, char *why,
-		    size_t max)
+                    size_t max)
 {
 	struct stat st;
 	int d, err;
@@ -106,7 +106,7 @@ int folder_open_own(int *fd, int state_dir, const char *name, uid_t uid, gid_t g
 	}
 	if (st.st_uid != 0 && st.st_uid != uid) {
 		snprintf(why, max, "%s/: uid %u owns it, not %u whose it is; chown -R it", name,
-			 st.st_uid, uid);
+		         st.st_uid, uid);
 		close(d);
 		return -EPERM;
 	}

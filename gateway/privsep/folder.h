@@ -21,7 +21,7 @@ int folder_open(int *fd, const char *path, const char *group, char *why, size_t 
  * O_PATH, which is enough to fchdir to it, by whoever may.
  */
 int folder_open_own(int *fd, int state_dir, const char *name, uid_t uid, gid_t gid, char *why,
-		    size_t max);
+                    size_t max);
 
 /* Takes the folder for this process and as long as it lives. -EBUSY another one has it. */
 int folder_lock(int fd);

@@ -12,9 +12,9 @@
 #include "crypto/keyfile.h"
 #include "tun/link.h"
 
-#define CONF6 "/proc/sys/net/ipv6/conf"
+#define CONF6     "/proc/sys/net/ipv6/conf"
 #define LINE_MAX_ 48 /* "ipv6 " + 15 + " forwarding 0\n" */
-#define FILE_MAX (LINE_MAX_ * FORWARDING_INTERFACES_MAX)
+#define FILE_MAX  (LINE_MAX_ * FORWARDING_INTERFACES_MAX)
 
 static int sysctl_get(const char *family, const char *name, const char *key)
 {
@@ -44,8 +44,8 @@ static bool word(const char **at, const char *end, char *out, size_t max)
 	if (n == 0 || *at == end || **at != ' ')
 		return false;
 	(*at)++;
-	return memchr(out, '/', n) == NULL && memchr(out, 0, n) == NULL &&
-	       strcmp(out, ".") != 0 && strcmp(out, "..") != 0;
+	return memchr(out, '/', n) == NULL && memchr(out, 0, n) == NULL && strcmp(out, ".") != 0 &&
+	       strcmp(out, "..") != 0;
 }
 
 int forwarding_line_parse(struct forwarding_line *out, const char *text, size_t n)
@@ -62,8 +62,8 @@ int forwarding_line_parse(struct forwarding_line *out, const char *text, size_t 
 	v6 = strcmp(l.family, "ipv6") == 0;
 	if (!v6 && strcmp(l.family, "ipv4") != 0)
 		return -EBADMSG;
-	if (strcmp(l.key, "forwarding") == 0 ? strcmp(l.name, "all") != 0 || l.value > 1 :
-					       !v6 || strcmp(l.key, "accept_ra") != 0)
+	if (strcmp(l.key, "forwarding") == 0 ? strcmp(l.name, "all") != 0 || l.value > 1
+	                                     : !v6 || strcmp(l.key, "accept_ra") != 0)
 		return -EBADMSG;
 	*out = l;
 	return 0;
@@ -80,8 +80,8 @@ static int listeners(FILE *f)
 		return errno == ENOENT ? 0 : -errno;
 	while ((e = readdir(d))) {
 		if (e->d_name[0] == '.' || strcmp(e->d_name, "all") == 0 ||
-		    strcmp(e->d_name, "lo") == 0 ||
-		    strcmp(e->d_name, "default") == 0 || strchr(e->d_name, ' '))
+		    strcmp(e->d_name, "lo") == 0 || strcmp(e->d_name, "default") == 0 ||
+		    strchr(e->d_name, ' '))
 			continue;
 		if (sysctl_get("ipv6", e->d_name, "accept_ra") != 1)
 			continue;
@@ -170,7 +170,7 @@ int forwarding_on(int state_dir, bool *changed, char *why, size_t max)
 		err = remember(state_dir, v4, v6);
 		if (err) {
 			snprintf(why, max, "forwarding: its old values cannot be kept: %s",
-				 strerror(-err));
+			         strerror(-err));
 			return err;
 		}
 	}

@@ -9,7 +9,7 @@
 #include <stdbool.h>
 #include <stddef.h>
 
-#define FORWARDING_FILE "forwarding"
+#define FORWARDING_FILE           "forwarding"
 #define FORWARDING_INTERFACES_MAX 4096
 
 /* IPv4 and IPv6; where an interface listened to router advertisements (accept_ra 1) it goes on to

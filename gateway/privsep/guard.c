@@ -22,17 +22,17 @@
 #include "tun/tun.h"
 
 /* No overlay is wider: with a /0 among the guarded the host would be cut off from everything. */
-#define WIDEST4 8
-#define WIDEST6 16
+#define WIDEST4       8
+#define WIDEST6       16
 #define EVENTS_RCVBUF (1 << 20)
 
 struct guard {
 	struct guard_plan plan;
 	struct rules *rules;
 	struct link *link;
-	int index;              /* of the device */
+	int index; /* of the device */
 	bool forwarding_changed;
-	int epoll, nft, route;  /* what guard_watch_fd waits for: the two sockets */
+	int epoll, nft, route; /* what guard_watch_fd waits for: the two sockets */
 	char events[16384] __attribute__((aligned(NLMSG_ALIGNTO))); /* too large for a frame */
 };
 
@@ -72,7 +72,7 @@ bool guard_name_ok(const char *name)
 }
 
 static int plan_guarded(struct guard_plan *p, const struct prefix *from, unsigned n, char *why,
-			size_t max)
+                        size_t max)
 {
 	for (unsigned i = 0; i < n; i++) {
 		const struct prefix *x = &from[i];
@@ -127,8 +127,8 @@ static int plan_own(struct guard_plan *p, const struct node *n, char *why, size_
 	return -EINVAL;
 }
 
-int guard_plan_make(struct guard_plan *out, const struct node *n, const struct config *c,
-		    char *why, size_t max)
+int guard_plan_make(struct guard_plan *out, const struct node *n, const struct config *c, char *why,
+                    size_t max)
 {
 	struct guard_plan p = {.mtu = GUARD_MTU, .state_dir = -1};
 	const char *device = c->device[0] ? c->device : CONFIG_DEVICE;
@@ -241,10 +241,10 @@ static int device_sysctls(const struct guard *g, char *why, size_t max)
 		 */
 		{"ipv4", "ignore_routes_with_linkdown", 1},
 		{"ipv6", "ignore_routes_with_linkdown", 1},
-		{"ipv6", "disable_ipv6", 0},       /* the overlay has it, whatever the host wants */
-		{"ipv6", "keep_addr_on_down", 1},  /* else `link set down` takes .1 for good */
+		{"ipv6", "disable_ipv6", 0},      /* the overlay has it, whatever the host wants */
+		{"ipv6", "keep_addr_on_down", 1}, /* else `link set down` takes .1 for good */
 		{"ipv6", "accept_ra", 0},
-		{"ipv6", "addr_gen_mode", 1},      /* no link-local address */
+		{"ipv6", "addr_gen_mode", 1}, /* no link-local address */
 	};
 	const struct prefix six = {.addr.family = 6};
 
@@ -254,10 +254,10 @@ static int device_sysctls(const struct guard *g, char *why, size_t max)
 		if (wanted[i].family[3] == '6' && !usable(&six))
 			continue;
 		err = link_sysctl(wanted[i].family, g->plan.device, wanted[i].key, wanted[i].value,
-				  NULL);
+		                  NULL);
 		if (err)
 			return fail(err, why, max, "net.%s.conf.%s.%s", wanted[i].family,
-				    g->plan.device, wanted[i].key);
+			            g->plan.device, wanted[i].key);
 	}
 	return 0;
 }
@@ -297,7 +297,7 @@ static int device_up(struct guard *g, char *why, size_t max)
 		if (!usable(&p->guarded[i]))
 			continue;
 		err = link_route_add(g->link, g->index, &p->guarded[i],
-				     own_address(g, p->guarded[i].addr.family), 0);
+		                     own_address(g, p->guarded[i].addr.family), 0);
 		if (err)
 			return fail_prefix(err, why, max, "route of", &p->guarded[i]);
 	}
@@ -320,7 +320,7 @@ static int subscribe(int *out, int protocol, const int *groups, size_t n)
 		goto fail;
 	for (size_t i = 0; i < n; i++)
 		if (setsockopt(fd, SOL_NETLINK, NETLINK_ADD_MEMBERSHIP, &groups[i],
-			       sizeof(groups[i])) < 0)
+		               sizeof(groups[i])) < 0)
 			goto fail;
 	*out = fd;
 	return 0;
@@ -334,7 +334,7 @@ static int watch_open(struct guard *g)
 {
 	static const int nft[] = {NFNLGRP_NFTABLES};
 	static const int route[] = {RTNLGRP_LINK, RTNLGRP_IPV4_IFADDR, RTNLGRP_IPV6_IFADDR,
-				    RTNLGRP_IPV4_ROUTE, RTNLGRP_IPV6_ROUTE};
+	                            RTNLGRP_IPV4_ROUTE, RTNLGRP_IPV6_ROUTE};
 	struct epoll_event e = {.events = EPOLLIN};
 	int err;
 
@@ -386,7 +386,7 @@ static bool about_us(const struct nlmsghdr *h)
 			return true; /* not what we know: better look */
 		if ((a.nla_type & NLA_TYPE_MASK) == NFTA_TABLE_NAME)
 			return strncmp((const char *)at + sizeof(a), "ginnel",
-				       a.nla_len - sizeof(a) < 6 ? a.nla_len - sizeof(a) : 6) == 0;
+			               a.nla_len - sizeof(a) < 6 ? a.nla_len - sizeof(a) : 6) == 0;
 		at += NLA_ALIGN(a.nla_len);
 	}
 	return true;

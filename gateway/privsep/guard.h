@@ -13,21 +13,22 @@
 
 struct guard_plan {
 	char device[16];
-	unsigned nguarded;               /* overlay and pools */
+	unsigned nguarded; /* overlay and pools */
 	struct prefix guarded[CONFIG_OVERLAY_MAX + NODE_POOLS_MAX];
-	unsigned nown;                   /* this node's prefixes */
+	unsigned nown; /* this node's prefixes */
 	struct prefix own[CONFIG_PREFIXES_MAX];
-	struct addr address4, address6;  /* the node itself; family 0: none */
-	unsigned ninterfaces;            /* links we did not make, behind which own addresses live */
+	struct addr address4, address6; /* the node itself; family 0: none */
+	unsigned ninterfaces;           /* links we did not make, behind which own addresses live */
 	char interfaces[CONFIG_INTERFACES_MAX][16];
 	unsigned mtu;
 	int state_dir; /* where forwarding's old values are kept; -1: forwarding is left alone */
+	bool brief;    /* the caller leaves at once: the second copy may be another's */
 };
 
 #define GUARD_MTU 1420 /* of the device, on an underlay of 1500 */
 
 /* What guard_watch found missing. */
-#define GUARD_RULES 1
+#define GUARD_RULES  1
 #define GUARD_ROUTES 2
 #define GUARD_DEVICE 4 /* or its addresses */
 
@@ -39,8 +40,8 @@ bool guard_name_ok(const char *name);
 /* From node and config, checking that prefixes lie inside overlay or pools, and that neither is so
  * wide that the host would be cut off. state_dir is -1. -EINVAL with a line in why.
  */
-int guard_plan_make(struct guard_plan *out, const struct node *n, const struct config *c,
-		    char *why, size_t max);
+int guard_plan_make(struct guard_plan *out, const struct node *n, const struct config *c, char *why,
+                    size_t max);
 
 /* Puts up rules, then routes, then the device, its addresses and routes: in that order, so that
  * nothing is ever reachable unguarded. Idempotent. Also holds a second copy of the inet table with

@@ -43,7 +43,7 @@ static int keep(const unsigned *caps, size_t n)
 	capng_clear(CAPNG_SELECT_ALL);
 	for (size_t i = 0; i < n; i++)
 		if (capng_update(CAPNG_ADD, CAPNG_EFFECTIVE | CAPNG_PERMITTED | CAPNG_BOUNDING_SET,
-				 caps[i]) < 0)
+		                 caps[i]) < 0)
 			return -EINVAL;
 	if (capng_apply(CAPNG_SELECT_ALL) < 0)
 		return -EPERM;
@@ -116,7 +116,7 @@ int isolate_child(uid_t uid, gid_t gid, int dir)
 int isolate_parent(void)
 {
 	static const unsigned caps[] = {CAP_NET_ADMIN, CAP_SETUID, CAP_SETGID, CAP_SETPCAP,
-					CAP_KILL};
+	                                CAP_KILL};
 	const size_t n = sizeof(caps) / sizeof(*caps);
 	int err;
 

@@ -8,9 +8,9 @@
 #pragma once
 #include <sys/types.h>
 
-#define ISOLATE_UID_ENGINE 64747
+#define ISOLATE_UID_ENGINE  64747
 #define ISOLATE_UID_MANAGER 64748
-#define ISOLATE_UID_CA 64749
+#define ISOLATE_UID_CA      64749
 
 /* The uid and gid of a process: of users ginnel, ginnel-manager, ginnel-ca where they exist, else
  * the fixed numbers; never 0.

@@ -35,24 +35,29 @@
 #include "gateway/privsep/isolate.h"
 #include "tun/tun.h"
 
-#define WHY_MAX 512
-#define FILES_WANTED 65536          /* a manager has a socket for each node */
+#define WHY_MAX        512
+#define FILES_WANTED   65536        /* a manager has a socket for each node */
 #define MEMLOCK_WANTED (64UL << 20) /* keys are locked */
-#define PORT_RETRIES 20             /* a manager that was just killed may still hold its port */
-#define PORT_RETRY_US 50000
+#define PORT_RETRIES   20           /* a manager that was just killed may still hold its port */
+#define PORT_RETRY_US  50000
 
 enum { CA, MANAGER, ENGINE, CHILDREN };
 
 /* Entries of the poll. */
-enum { POLL_SIGNAL, POLL_GUARD, POLL_CHILD, POLL_ADMIN = POLL_CHILD + CHILDREN,
-       POLL_COUNT = POLL_ADMIN + ADMIN_CLIENTS_MAX + 1 };
+enum {
+	POLL_SIGNAL,
+	POLL_GUARD,
+	POLL_CHILD,
+	POLL_ADMIN = POLL_CHILD + CHILDREN,
+	POLL_COUNT = POLL_ADMIN + ADMIN_CLIENTS_MAX + 1
+};
 
 struct parent {
 	const struct parent_params *params;
 	struct child_exec exec;
 	struct guard_plan plan;
 	struct guard *guard;
-	int index;               /* of the device that the engine's queues belong to */
+	int index; /* of the device that the engine's queues belong to */
 	bool guard_ok;
 	int64_t next_check;
 	struct child child[CHILDREN];
@@ -61,8 +66,8 @@ struct parent {
 	int signals;
 	struct message_health told; /* what the engine knows */
 	bool notified;
-	int64_t stop_at;         /* 0: goes on; else who is still there then is killed */
-	struct message message;  /* too large for a frame */
+	int64_t stop_at;        /* 0: goes on; else who is still there then is killed */
+	struct message message; /* too large for a frame */
 };
 
 static bool exists(const struct child *c)
@@ -88,7 +93,7 @@ static void notify(const char *state)
 	if (fd < 0)
 		return;
 	(void)!sendto(fd, state, strlen(state), MSG_NOSIGNAL, (struct sockaddr *)&to,
-		      (socklen_t)(offsetof(struct sockaddr_un, sun_path) + n));
+	              (socklen_t)(offsetof(struct sockaddr_un, sun_path) + n));
 	close(fd);
 }
 
@@ -99,13 +104,13 @@ static void started(const struct child *c)
 	char pid[24];
 
 	log_info("process started", "process", process_name(c->role), "pid", log_num(pid, c->pid),
-		 NULL);
+	         NULL);
 }
 
 static void not_started(struct child *c, const char *what, int err, int64_t now)
 {
 	log_error("process cannot be started", "process", process_name(c->role), "what", what,
-		  "reason", strerror(-err), NULL);
+	          "reason", strerror(-err), NULL);
 	child_kill(c);
 	if (!c->pid)
 		child_failed(c, now);
@@ -251,7 +256,7 @@ static void child_event(struct parent *p, struct child *c)
 	}
 	if (err == -EBADMSG)
 		log_error("a process said what it may not and is ended", "process",
-			  process_name(c->role), NULL);
+		          process_name(c->role), NULL);
 	/* Also if it only closed its end: it could be told nothing more. */
 	child_kill(c);
 	close(c->fd);
@@ -273,15 +278,15 @@ static void ended(struct parent *p, pid_t pid, int status, int64_t now)
 			other = &p->child[i == CA ? MANAGER : CA];
 		/* The second of the pair to go was killed for the first. */
 		blameless = (other && !other->pid) ||
-			    (i == ENGINE && p->index != guard_index(p->guard));
+		            (i == ENGINE && p->index != guard_index(p->guard));
 		child_ended(c, status, blameless, now, how);
 		log_num(pid_text, pid);
 		if (p->stop_at)
 			log_info("process ended", "process", process_name(c->role), "pid", pid_text,
-				 "how", how, NULL);
+			         "how", how, NULL);
 		else
 			log_warn("process ended and is started again", "process",
-				 process_name(c->role), "pid", pid_text, "how", how, NULL);
+			         process_name(c->role), "pid", pid_text, "how", how, NULL);
 		if (other && !p->stop_at)
 			child_kill(other);
 		return;
@@ -311,7 +316,7 @@ static void signal_event(struct parent *p, int64_t now)
 			stop(p, now, s.ssi_signo == SIGTERM ? "SIGTERM" : "SIGINT");
 		else if (s.ssi_signo == SIGHUP)
 			log_warn("SIGHUP does nothing; restart ginneld to read the config anew",
-				 NULL);
+			         NULL);
 	}
 	while ((pid = waitpid(-1, &status, WNOHANG)) > 0)
 		ended(p, pid, status, now);
@@ -324,9 +329,9 @@ static void guard_result(struct parent *p, int found, const char *why, int64_t n
 
 	if (found > 0)
 		log_warn("the guard was not whole and is again", "rules",
-			 found & GUARD_RULES ? "missed" : NULL, "routes",
-			 found & GUARD_ROUTES ? "missed" : NULL, "device",
-			 found & GUARD_DEVICE ? "missed" : NULL, NULL);
+		         found & GUARD_RULES ? "missed" : NULL, "routes",
+		         found & GUARD_ROUTES ? "missed" : NULL, "device",
+		         found & GUARD_DEVICE ? "missed" : NULL, NULL);
 	if (!ok && p->guard_ok)
 		log_error("the guard is not whole", "reason", why, NULL);
 	if (ok && !p->guard_ok)
@@ -350,7 +355,7 @@ static void overdue(struct parent *p, int64_t now)
 			child_kill(c);
 		} else if (!c->ready && c->fd >= 0 && now >= c->started + CHILD_READY_NS) {
 			log_error("a process did not get ready in time and is ended", "process",
-				  process_name(c->role), NULL);
+			          process_name(c->role), NULL);
 			child_kill(c);
 			c->started = now; /* once */
 		}
@@ -467,7 +472,7 @@ static int open_signals(int *fd)
 }
 
 static int add_child(struct parent *p, int which, enum process role, const char *user,
-		     uid_t fallback, char *why, size_t max)
+                     uid_t fallback, char *why, size_t max)
 {
 	struct child *c = &p->child[which];
 	int err;
@@ -479,7 +484,7 @@ static int add_child(struct parent *p, int which, enum process role, const char 
 		return err;
 	}
 	return folder_open_own(&c->dir, p->params->state_dir, process_name(role), c->uid, c->gid,
-			       why, max);
+	                       why, max);
 }
 
 static int add_children(struct parent *p, char *why, size_t max)
@@ -488,7 +493,7 @@ static int add_children(struct parent *p, char *why, size_t max)
 
 	if (!err && p->params->node->role == ROLE_MANAGER)
 		err = add_child(p, MANAGER, PROCESS_MANAGER, "ginnel-manager", ISOLATE_UID_MANAGER,
-				why, max);
+		                why, max);
 	if (!err && p->params->node->role == ROLE_MANAGER)
 		err = add_child(p, CA, PROCESS_CA, "ginnel-ca", ISOLATE_UID_CA, why, max);
 	return err;
@@ -564,7 +569,8 @@ static int set_up(struct parent *p, char *why, size_t max)
 	p->index = guard_index(p->guard);
 	if (guard_forwarding_changed(p->guard))
 		log_info("forwarding is on now, for the addresses behind interfaces; "
-			 "`ginnel down` puts it back", NULL);
+		         "`ginnel down` puts it back",
+		         NULL);
 	err = add_children(p, why, max);
 	if (err)
 		return err;
@@ -619,9 +625,9 @@ int parent_run(const struct parent_params *params)
 	}
 	p->params = params;
 	p->exec = (struct child_exec){.exe = params->exe,
-				      .config_path = params->config_path,
-				      .state_path = params->state_path,
-				      .run_path = params->run_path};
+	                              .config_path = params->config_path,
+	                              .state_path = params->state_path,
+	                              .run_path = params->run_path};
 	p->control = p->ca_door = p->tcp = p->signals = -1;
 	admin_init(&p->admin, -1);
 	for (int i = 0; i < CHILDREN; i++)
@@ -645,9 +651,10 @@ int parent_lock(int state_dir, int run_dir, char *why, size_t max)
 	if (!err)
 		err = folder_lock(state_dir);
 	if (err == -EBUSY)
-		snprintf(why, max, "another ginneld runs here, or `ginnel init` or `join` is at "
-				   "work; a second node on one machine needs its own --state and "
-				   "--run");
+		snprintf(why, max,
+		         "another ginneld runs here, or `ginnel init` or `join` is at "
+		         "work; a second node on one machine needs its own --state and "
+		         "--run");
 	else if (err)
 		snprintf(why, max, "its lock cannot be taken: %s", strerror(-err));
 	return err;

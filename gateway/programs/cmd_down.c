@@ -17,7 +17,7 @@
 
 #define STOP_WAIT_MS 10000
 #define STOP_STEP_MS 20
-#define WHY_MAX 512
+#define WHY_MAX      512
 
 /* Held by a ginneld? Held by us after, if not. */
 static bool taken(int state, int run)

@@ -32,9 +32,9 @@
 #include "gateway/privsep/signer.h"
 
 #define CONFIG_DEFAULT "/etc/ginnel/ginnel.yaml"
-#define STATE_DEFAULT "/var/lib/ginnel"
-#define RUN_DEFAULT "/run/ginnel"
-#define WHY_MAX 1024
+#define STATE_DEFAULT  "/var/lib/ginnel"
+#define RUN_DEFAULT    "/run/ginnel"
+#define WHY_MAX        1024
 
 enum exit { EXIT_OK = 0, EXIT_FAILED = 1, EXIT_USAGE = 2 };
 
@@ -127,7 +127,8 @@ static int enrolled_node(struct daemon *d)
 	if (err == -ENOENT)
 		fault("not enrolled: there is no " NODE_FILE,
 		      "run `ginnel init` or `ginnel join` first, or give identity and peers in the "
-		      "config", "%s", d->state_path);
+		      "config",
+		      "%s", d->state_path);
 	else if (err == -EPERM)
 		fault("others than root can read or write it",
 		      "find out who changed it, then chown it to root and chmod 600 it",
@@ -182,21 +183,21 @@ static int role_identity(struct daemon *d, enum process role, const struct messa
 	int err = 0;
 
 	if (files)
-		err = identity_load_files(&d->identity, d->config.cert, d->config.key,
-					  d->config.ca, wall, why, sizeof(why));
+		err = identity_load_files(&d->identity, d->config.cert, d->config.key, d->config.ca,
+		                          wall, why, sizeof(why));
 	if (!err) {
 		err = isolate_child(s->uid, s->gid, d->message.fds[0]);
 		if (err)
 			snprintf(why, sizeof(why), "privileges cannot be given up: %s",
-				 strerror(-err));
+			         strerror(-err));
 	}
 	if (!err && !files && role != PROCESS_CA)
 		err = identity_load_dir(&d->identity, AT_FDCWD,
-					role == PROCESS_ENGINE ? "node" : "manager", wall, why,
-					sizeof(why));
+		                        role == PROCESS_ENGINE ? "node" : "manager", wall, why,
+		                        sizeof(why));
 	if (err)
 		log_error("cannot serve", "process", process_name(role), "reason",
-			  why[0] ? why : strerror(-err), NULL);
+		          why[0] ? why : strerror(-err), NULL);
 	return err;
 }
 
@@ -271,14 +272,13 @@ static int role_main(struct daemon *d)
 	else
 		ret = role == PROCESS_MANAGER ? manager_main(d, &s) : ca_main(d, &s);
 	identity_clear(&d->identity);
-	config_clear(&d->config);
 	return ret;
 }
 
 /* -- the parent ---------------------------------------------------------------------------------- */
 
 static int load_identity(struct daemon *d, const char *folder, const char *base, char *why,
-			 size_t max)
+                         size_t max)
 {
 	time_t wall = time(NULL);
 	struct stat st;
@@ -286,7 +286,7 @@ static int load_identity(struct daemon *d, const char *folder, const char *base,
 
 	if (d->node.is_static)
 		return identity_load_files(&d->identity, d->config.cert, d->config.key,
-					   d->config.ca, wall, why, max);
+		                           d->config.ca, wall, why, max);
 	dir = openat(d->state_dir, folder, O_RDONLY | O_DIRECTORY | O_NOFOLLOW | O_CLOEXEC);
 	if (dir < 0) {
 		snprintf(why, max, "%s/%s: %s", d->state_path, folder, strerror(errno));
@@ -351,6 +351,7 @@ static int guard_only(struct daemon *d)
 	err = guard_plan_make(&plan, &d->node, &d->config, why, sizeof(why));
 	if (!err) {
 		plan.state_dir = d->state_dir;
+		plan.brief = true;
 		err = guard_up(&g, &plan, why, sizeof(why));
 	}
 	if (err) {
@@ -386,7 +387,7 @@ static int run(struct daemon *d)
 	}
 	log_setup(d->config.log_level, d->config.log_json, d->node.name);
 	log_info("ginneld starts", "version", GINNEL_VERSION, "role", cert_role_name(d->node.role),
-		 "cluster", d->node.cluster, NULL);
+	         "cluster", d->node.cluster, NULL);
 	return parent_run(&p);
 }
 
@@ -463,10 +464,14 @@ static void print_help(FILE *to)
 static int read_options(struct daemon *d, int argc, char **argv)
 {
 	static const struct option options[] = {
-		{"config", required_argument, NULL, 'c'}, {"state", required_argument, NULL, 's'},
-		{"run", required_argument, NULL, 'r'},    {"guard", no_argument, NULL, 'g'},
-		{"check", no_argument, NULL, 'k'},        {"role", required_argument, NULL, 'R'},
-		{"version", no_argument, NULL, 'v'},      {"help", no_argument, NULL, 'h'},
+		{"config", required_argument, NULL, 'c'},
+		{"state", required_argument, NULL, 's'},
+		{"run", required_argument, NULL, 'r'},
+		{"guard", no_argument, NULL, 'g'},
+		{"check", no_argument, NULL, 'k'},
+		{"role", required_argument, NULL, 'R'},
+		{"version", no_argument, NULL, 'v'},
+		{"help", no_argument, NULL, 'h'},
 		{0},
 	};
 	int c;
@@ -527,6 +532,7 @@ int main(int argc, char **argv)
 	ret = read_options(d, argc, argv);
 	if (ret < 0)
 		ret = d->role ? role_main(d) : daemon_main(d);
+	config_clear(&d->config);
 	free(d);
 	return ret;
 }

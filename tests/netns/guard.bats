@@ -294,6 +294,8 @@ seen() { in_wire nft -j list counter bridge seen n | jq '.nftables[] | .counter?
 	(send n1 10.77.2.9 4000) 3>&- &
 	local out=$!
 	for _ in $(seq 15); do guardctl up; done
+	hold
+	guardctl up # also beside a daemon: a boot unit that is started again
 	wait "$in" "$out" || true
 	in=$(heard c) out=$(heard n2)
 	echo "in $in out $out"

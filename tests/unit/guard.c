@@ -48,10 +48,10 @@ TestSuite(guard, .init = setup);
 Test(guard, names_that_may_reach_rule_text)
 {
 	static const char *const good[] = {"v", "v1", "ginnel0", "gnl0123456789ab", "br-0.1_x"};
-	static const char *const bad[] = {"",     "V1",    "1v",     "-v",  ".v",
-					  "a b",  "a\"b",  "a;b",    "a{b", "a*",
-					  "a\nb", "a/../b", "a%d",   "a$x", "gnl0123456789abc",
-					  "\xc3\xa4"};
+	static const char *const bad[] = {"",        "V1",     "1v",  "-v",  ".v",
+	                                  "a b",     "a\"b",   "a;b", "a{b", "a*",
+	                                  "a\nb",    "a/../b", "a%d", "a$x", "gnl0123456789abc",
+	                                  "\xc3\xa4"};
 
 	for (size_t i = 0; i < sizeof(good) / sizeof(*good); i++)
 		cr_expect(guard_name_ok(good[i]), "%s", good[i]);
@@ -84,8 +84,8 @@ Test(guard, own_prefixes_lie_inside)
 
 Test(guard, nobody_is_cut_off_from_the_world)
 {
-	static const char *const wide[] = {"0.0.0.0/0", "10.0.0.0/7", "::/0", "fc00::/15",
-					   "127.0.0.0/8", "224.0.0.0/8"};
+	static const char *const wide[] = {"0.0.0.0/0", "10.0.0.0/7",  "::/0",
+	                                   "fc00::/15", "127.0.0.0/8", "224.0.0.0/8"};
 
 	for (size_t i = 0; i < sizeof(wide) / sizeof(*wide); i++) {
 		setup();
@@ -147,12 +147,16 @@ Test(guard, rule_text_ends_with_all_elements)
 
 Test(guard, the_owned_copy_guards_and_does_nothing_else)
 {
-	static const char *const there[] = {"flags owner;", "chain pre {", "chain post {",
-					    "chain pass {", "chain link {", "chain onto {",
-					    "add element inet ginnel_live pools {",
-					    "add element inet ginnel_live self6 {"};
-	static const char *const absent[] = {"masquerade", "verdict4", "reject",
-					     "inet ginnel ", "table arp", "table bridge"};
+	static const char *const there[] = {"flags owner;",
+	                                    "chain pre {",
+	                                    "chain post {",
+	                                    "chain pass {",
+	                                    "chain link {",
+	                                    "chain onto {",
+	                                    "add element inet ginnel_live pools {",
+	                                    "add element inet ginnel_live self6 {"};
+	static const char *const absent[] = {"masquerade",   "verdict4",  "reject",
+	                                     "inet ginnel ", "table arp", "table bridge"};
 	char *text;
 
 	cr_assert_eq(make(), 0);
@@ -190,11 +194,22 @@ static int line(const char *text)
 Test(guard, remembered_values_are_of_the_two_kinds_alone)
 {
 	static const char *const bad[] = {
-		"", " ", "ipv4", "ipv4 all forwarding", "ipv4 all forwarding 2",
-		"ipv4 all forwarding 0 ", "ipv4 eth0 forwarding 0", "ipv5 all forwarding 0",
-		"ipv4 eth0 accept_ra 1", "ipv6 eth0 accept_ra 3", "ipv6 ../x accept_ra 1",
-		"ipv6 .. accept_ra 1", "ipv6 eth0 disable_ipv6 1", "ipv6 eth0 accept_raa 1",
-		"ipv6 0123456789abcdef accept_ra 1", "ipv6  accept_ra 1",
+		"",
+		" ",
+		"ipv4",
+		"ipv4 all forwarding",
+		"ipv4 all forwarding 2",
+		"ipv4 all forwarding 0 ",
+		"ipv4 eth0 forwarding 0",
+		"ipv5 all forwarding 0",
+		"ipv4 eth0 accept_ra 1",
+		"ipv6 eth0 accept_ra 3",
+		"ipv6 ../x accept_ra 1",
+		"ipv6 .. accept_ra 1",
+		"ipv6 eth0 disable_ipv6 1",
+		"ipv6 eth0 accept_raa 1",
+		"ipv6 0123456789abcdef accept_ra 1",
+		"ipv6  accept_ra 1",
 	};
 	struct forwarding_line l;
 

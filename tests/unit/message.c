@@ -48,7 +48,7 @@ static int open_fds(void)
 	return n;
 }
 
-#define HEAD sizeof(struct message_header)
+#define HEAD                sizeof(struct message_header)
 #define REFUSED(from, self) cr_expect_eq(message_receive(p[1], (from), (self), &got), -EBADMSG)
 
 Test(message, carries_a_start_with_its_descriptors)
@@ -90,8 +90,8 @@ Test(message, refuses_every_length_but_the_right_one)
 		int want = n == right ? 0 : -EBADMSG;
 
 		send_raw(p[0], MESSAGE_SIGN, (uint32_t)n, HEAD + n, NULL, 0);
-		cr_expect_eq(message_receive(p[1], PROCESS_MANAGER, PROCESS_CA, &got), want,
-			     "%zu", n);
+		cr_expect_eq(message_receive(p[1], PROCESS_MANAGER, PROCESS_CA, &got), want, "%zu",
+		             n);
 	}
 	/* The header says other than what came. */
 	send_raw(p[0], MESSAGE_SIGN, (uint32_t)right, HEAD + right - 1, NULL, 0);
@@ -164,10 +164,10 @@ Test(message, takes_each_type_from_its_sender_alone)
 		for (enum process from = 0; from < PROCESS_COUNT; from++)
 			for (enum process to = 0; to < PROCESS_COUNT; to++) {
 				send_raw(p[0], t, (uint32_t)body_of(t), HEAD + body_of(t), &fd,
-					 t == MESSAGE_START);
+				         t == MESSAGE_START);
 				cr_expect_eq(message_receive(p[1], from, to, &got),
-					     may(t, from, to) ? 0 : -EBADMSG, "%u %d %d", t, from,
-					     to);
+				             may(t, from, to) ? 0 : -EBADMSG, "%u %d %d", t, from,
+				             to);
 				message_close_fds(&got);
 			}
 }
@@ -181,10 +181,10 @@ Test(message, closes_the_descriptors_of_what_it_refuses)
 	send_raw(p[0], MESSAGE_READY, 0, HEAD, fds, 1); /* none are allowed */
 	REFUSED(PROCESS_ENGINE, PROCESS_PARENT);
 	send_raw(p[0], MESSAGE_START, sizeof(struct message_start),
-		 HEAD + sizeof(struct message_start), NULL, 0); /* one at least */
+	         HEAD + sizeof(struct message_start), NULL, 0); /* one at least */
 	REFUSED(PROCESS_PARENT, PROCESS_ENGINE);
 	send_raw(p[0], MESSAGE_START, sizeof(struct message_start),
-		 HEAD + sizeof(struct message_start), fds, MESSAGE_FDS_MAX + 1);
+	         HEAD + sizeof(struct message_start), fds, MESSAGE_FDS_MAX + 1);
 	REFUSED(PROCESS_PARENT, PROCESS_ENGINE);
 	send_raw(p[0], MESSAGE_SIGN, 3, HEAD + 3, fds, 16);
 	REFUSED(PROCESS_MANAGER, PROCESS_CA);
