@@ -52,6 +52,8 @@ EOT
 step "Three hosts: network namespaces, one wire"
 lab_up 3 || die "no namespaces: is this kernel without them, or a container without rights?"
 ok "namespaces made; all of it goes away at the end"
+capture_proves_itself n1 10.77.3.1 || die "the sniffer sees nothing"
+ok "without ginnel, $captured_markers of 100 marker payloads for 10.77.3.1 are seen on the wire"
 
 step "n1 starts a cluster"
 shown n1 init --cluster demo --name n1 --advertise 10.9.0.1 || die "init failed"

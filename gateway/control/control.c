@@ -21,6 +21,7 @@
 #define COALESCE_USEC 20000 /* changes that come together make one snapshot */
 #define CLIENT_TIMEOUT 10   /* seconds for a question and its answer */
 #define GROUPS_MAX 256
+#define STRANGERS_LOGGED 5  /* a second */
 
 time_t control_wall(void *control)
 {
@@ -91,7 +92,10 @@ static void on_members(evutil_socket_t fd, short what, void *arg)
 	(void)fd;
 	(void)what;
 	if (err) {
+		struct timeval again = {.tv_sec = 1};
+
 		log_error("members not taken over", "reason", strerror(-err), NULL);
+		evtimer_add(c->on_members, &again);
 		return;
 	}
 	engine_publish(c->engine, s);
@@ -158,6 +162,25 @@ static void log_peer(const struct peer *p, const struct peer_status *s)
 	}
 }
 
+/* A stranger may not fill the log: so many lines a second, then how many were left out. */
+static void log_stranger(struct control *c, const struct notice *n)
+{
+	char at[ENDPOINT_TEXT_MAX], more[24];
+	int64_t now = clock_now();
+
+	if (now - c->strangers_since >= 1000000000LL) {
+		if (c->strangers > STRANGERS_LOGGED)
+			log_warn("handshakes refused besides", "count",
+				 log_num(more, c->strangers - STRANGERS_LOGGED), NULL);
+		c->strangers_since = now;
+		c->strangers = 0;
+	}
+	if (++c->strangers > STRANGERS_LOGGED)
+		return;
+	endpoint_format(&n->from, at);
+	log_warn("handshake refused", "endpoint", at, "reason", n->text, NULL);
+}
+
 static void on_engine(evutil_socket_t fd, short what, void *arg)
 {
 	struct control *c = arg;
@@ -168,12 +191,8 @@ static void on_engine(evutil_socket_t fd, short what, void *arg)
 	(void)what;
 	if (read(fd, &kicks, sizeof(kicks)) < 0)
 		return;
-	while ((n = engine_notice(c->engine))) {
-		char at[ENDPOINT_TEXT_MAX];
-
-		endpoint_format(&n->from, at);
-		log_warn("handshake refused", "endpoint", at, "reason", n->text, NULL);
-	}
+	while ((n = engine_notice(c->engine)))
+		log_stranger(c, n);
 	HASH_ITER(hh, c->watch.members, m, tmp) {
 		struct peer_status s;
 

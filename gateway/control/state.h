@@ -21,6 +21,8 @@ struct control {
 	struct message_health health;
 	bool health_known;
 	unsigned clients;
+	int64_t strangers_since; /* refusals of strangers in this second */
+	unsigned strangers;
 	time_t floor;            /* no clock before this is believed */
 	int64_t started;
 	int exit_code;

@@ -32,7 +32,8 @@ struct uplink {
 	unsigned backoff;
 	bool reachable;
 	time_t since;
-	char error[256];
+	char error[256];       /* of the last attempt */
+	char refused[256];     /* what we hold against this connection; the callbacks may not end it */
 	void *announce, *watch; /* addresses of these tell answers apart */
 };
 
@@ -133,8 +134,7 @@ static void on_line(void *arg, void *user, const char *line, size_t len)
 	if (result == WATCH_REFUSED) {
 		log_error("manager's state refused", "manager", uplink_manager(u), "reason", why,
 			  NULL);
-		snprintf(u->error, sizeof(u->error), "its state was refused: %s", why);
-		h2_close(u->h2);
+		snprintf(u->refused, sizeof(u->refused), "its state was refused: %s", why);
 		return;
 	}
 	if (result == WATCH_CHANGED)
@@ -152,14 +152,14 @@ static void on_response(void *arg, void *user, int status, const char *body, siz
 	struct uplink *u = arg;
 	char text[16];
 
-	if (user == &u->announce && status == 200)
+	if ((user == &u->announce && status == 200) || h2_over(u->h2))
 		return;
 	snprintf(text, sizeof(text), "%d", status);
 	log_warn("manager refused a request", "manager", uplink_manager(u), "request",
 		 user == &u->announce ? "announce" : "watch", "status", text, "reason",
 		 why ? why : "", NULL);
 	if (user == &u->watch)
-		h2_close(u->h2);
+		snprintf(u->refused, sizeof(u->refused), "the watch ended: %s", text);
 	(void)body;
 	(void)len;
 }
@@ -290,13 +290,17 @@ static void uplink_io(evutil_socket_t fd, short what, void *arg)
 	} else if (what & EV_READ) {
 		err = read_some(u, now);
 	}
+	if (*u->refused) {
+		h2_close(u->h2);
+		err = -EPIPE;
+	}
 	if (write_some(u, now) || err) {
 		char why[256];
 
 		snprintf(why, sizeof(why), "%s",
-			 *u->error && !u->reachable ? u->error
-			 : *h2_why(u->h2)           ? h2_why(u->h2)
-						    : strerror(err ? -err : EPIPE));
+			 *u->refused      ? u->refused
+			 : *h2_why(u->h2) ? h2_why(u->h2)
+					  : strerror(err ? -err : EPIPE));
 		uplink_failed(u, why);
 		return;
 	}
@@ -333,6 +337,7 @@ static void uplink_connect(struct uplink *u)
 	int one = 1;
 
 	u->born = clock_now();
+	u->refused[0] = '\0';
 	if (!m->nendpoints || !e->is_addr) {
 		uplink_failed(u, "the manager's address is a name; names are not resolved yet");
 		return;

@@ -82,8 +82,10 @@ static bool guarded(const struct node *n, const struct addr *a)
 	return false;
 }
 
+/* Ours are ours, whatever a record says. */
 static int parse_prefixes(struct member *m, json_t *list, const struct node *n)
 {
+	bool us = !strcmp(m->name, n->name);
 	size_t i;
 	json_t *v;
 
@@ -93,7 +95,8 @@ static int parse_prefixes(struct member *m, json_t *list, const struct node *n)
 		struct prefix *p = &m->prefixes[i];
 
 		if (!json_is_string(v) || prefix_parse(p, json_string_value(v)) ||
-		    !inside(p, n->overlay, n->noverlay))
+		    !inside(p, n->overlay, n->noverlay) ||
+		    (!us && config_overlaps(p, n->prefixes, n->nprefixes)))
 			return -EBADMSG;
 		m->nprefixes++;
 	}
@@ -114,7 +117,7 @@ static int parse_endpoints(struct member *m, json_t *list, const struct node *n)
 		if (!json_is_string(v))
 			return -EBADMSG;
 		if (!endpoint_parse(e, json_string_value(v), CONFIG_PORT) && e->port &&
-		    !guarded(n, &e->addr))
+		    config_addr_dialable(&e->addr, false) && !guarded(n, &e->addr))
 			m->nendpoints++;
 	}
 	return 0;

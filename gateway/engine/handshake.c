@@ -131,6 +131,7 @@ static void notice(struct handshake *h, const struct endpoint *from, const char 
 	n->from = *from;
 	snprintf(n->text, sizeof(n->text), "%s", text);
 	mailbox_post(&h->engine->notices);
+	engine_changed(h->engine);
 }
 
 static void half_failed(struct handshake *h, struct half *half, int64_t now)
@@ -156,14 +157,15 @@ static void half_failed(struct handshake *h, struct half *half, int64_t now)
 	half_free(h, half);
 }
 
-static void half_up(struct handshake *h, struct half *half)
+static void half_up(struct handshake *h, struct half *half, int64_t now)
 {
 	const struct cert_info *info = session_peer(half->session);
 	const struct snapshot_peer *sp = snapshot_find(h->snapshot, info->node);
 	struct worker *w = &h->engine->workers[half->worker];
 	struct handover *hand;
 
-	hand = sp ? mailbox_reserve(&w->adopt) : NULL;
+	hand = sp && !snapshot_refuses(h->snapshot, sp->peer, info) ? mailbox_reserve(&w->adopt)
+								     : NULL;
 	if (!hand) { /* the peer left the cluster in this moment, or the worker is far behind */
 		drop(h, DROP_HANDSHAKE_FULL);
 		half_free(h, half);
@@ -174,6 +176,7 @@ static void half_up(struct handshake *h, struct half *half)
 	hand->path = half->path;
 	sp->peer->dial.backoff = 0;
 	sp->peer->dial.wanted = false;
+	sp->peer->dial.next = now + HANDSHAKE_PROVE; /* the worker has yet to hear of it */
 	memcpy(h->handed[h->nhanded++ % HANDSHAKE_HANDED], session_cid(half->session),
 	       SESSION_CID_LEN);
 	half->session = NULL;
@@ -185,7 +188,7 @@ static void half_step(struct handshake *h, struct half *half, enum session_state
 		      int64_t now)
 {
 	if (state == SESSION_UP)
-		half_up(h, half);
+		half_up(h, half, now);
 	else if (state != SESSION_HANDSHAKE)
 		half_failed(h, half, now);
 }
@@ -213,6 +216,11 @@ static void dial(struct handshake *h, const struct snapshot_peer *sp, int64_t no
 	half->socket = &h->engine->workers[0].udp;
 	half->path.remote = sp->endpoints[p->dial.endpoint % sp->nendpoints];
 	half->path.local.family = 0;
+	if (!udp_reaches(half->socket, &half->path.remote)) { /* IPv6 from a host without it */
+		memset(half, 0, sizeof(*half));
+		p->dial.endpoint++;
+		return;
+	}
 	peer_set_state(p, PEER_CONNECTING, NULL, time(NULL));
 	if (session_dial(&half->session, h->snapshot->wolf, &d, now)) {
 		memset(half, 0, sizeof(*half));
@@ -259,14 +267,26 @@ static void address_bytes(uint8_t out[ADDRESS_BYTES], const struct endpoint *e)
 	out[18] = (uint8_t)e->port;
 }
 
+/* Two secrets are good, the present and the one before: after quiet hours both are old. */
+static void cookies_age(struct handshake *h, int64_t now)
+{
+	int64_t age = now - h->cookie_born;
+
+	if (age < HANDSHAKE_COOKIE_LIFE)
+		return;
+	wolf_cookie_rotate(h->wolf);
+	if (age >= 2 * HANDSHAKE_COOKIE_LIFE)
+		wolf_cookie_rotate(h->wolf);
+	h->cookie_born = now;
+}
+
 /* A datagram that begins a handshake, or brings its cookie back. */
 static void accept_hello(struct handshake *h, unsigned worker, const struct stranger *d,
 			 int64_t now)
 {
 	uint8_t address[ADDRESS_BYTES];
 	const struct addr *source = &d->path.remote.addr;
-	bool stranger = !snapshot_knows(h->snapshot, source);
-	struct half *old, *half, reply = {.path = d->path, .worker = worker, .stranger = stranger};
+	struct half *old, *half, reply = {.path = d->path, .worker = worker};
 	struct session_accept a = {
 		.address = address,
 		.address_len = sizeof(address),
@@ -274,14 +294,15 @@ static void accept_hello(struct handshake *h, unsigned worker, const struct stra
 		.emit_arg = &reply,
 	};
 
-	if (stranger && !ratelimit_take(&h->hellos, source, now)) {
+	if (!ratelimit_take(&h->hellos, source, now) && !snapshot_knows(h->snapshot, source)) {
 		drop(h, DROP_HANDSHAKE_RATE);
 		return;
 	}
-	if (now - h->cookie_born >= HANDSHAKE_COOKIE_LIFE) {
-		wolf_cookie_rotate(h->wolf);
-		h->cookie_born = now;
+	if (!h->listener) { /* no memory for one: the next snapshot tries again */
+		drop(h, DROP_HANDSHAKE_FULL);
+		return;
 	}
+	cookies_age(h, now);
 	reply.socket = &h->engine->workers[worker].udp;
 	address_bytes(address, &d->path.remote);
 	if (draw_cid(a.cid, worker) || session_listener_feed(h->listener, &a, d->data, d->len, now,
@@ -291,14 +312,15 @@ static void accept_hello(struct handshake *h, unsigned worker, const struct stra
 	old = half_by_remote(h, &d->path.remote, true);
 	if (old)
 		half_free(h, old);
-	half = half_place_for(h, stranger);
+	reply.stranger = !snapshot_knows(h->snapshot, source);
+	half = half_place_for(h, reply.stranger);
 	if (!half) {
 		drop(h, DROP_HANDSHAKE_FULL);
 		session_free(reply.session);
 		return;
 	}
 	*half = reply;
-	h->strangers += stranger;
+	h->strangers += reply.stranger;
 	session_set_emit(half->session, emit, half);
 	half_step(h, half, session_state(half->session), now);
 }
@@ -306,7 +328,8 @@ static void accept_hello(struct handshake *h, unsigned worker, const struct stra
 static void half_datagram(struct handshake *h, struct half *half, const struct stranger *d,
 			  int64_t now)
 {
-	half->path.local = d->path.local;
+	if (!half->path.local.family) /* not again: datagrams of a handshake prove nothing */
+		half->path.local = d->path.local;
 	half_step(h, half, session_feed(half->session, d->data, d->len, now), now);
 }
 
@@ -364,8 +387,11 @@ static void datagram(struct handshake *h, unsigned worker, const struct stranger
 
 /* -- the thread ------------------------------------------------------------------------------------ */
 
-static void strangers_round(struct handshake *h, int64_t now)
+/* true: more waits. A box that is not empty wakes nobody. */
+static bool strangers_round(struct handshake *h, int64_t now)
 {
+	bool more = false;
+
 	for (unsigned i = 0; i < h->engine->nworkers; i++) {
 		struct worker *w = &h->engine->workers[i];
 		struct stranger *s;
@@ -381,7 +407,9 @@ static void strangers_round(struct handshake *h, int64_t now)
 			}
 			mailbox_done(&w->strangers);
 		}
+		more |= mailbox_next(&w->strangers) != NULL;
 	}
+	return more;
 }
 
 static int64_t halves_tick(struct handshake *h, int64_t now)
@@ -449,16 +477,17 @@ void *handshake_main(void *arg)
 	rcu_register_thread();
 	while (!atomic_load(&h->engine->stop)) {
 		int64_t now = clock_now(), next, dials;
+		bool more;
 
 		h->snapshot = engine_snapshot(h->engine);
 		if (h->snapshot->serial != serial) {
 			snapshot_changed(h);
 			serial = h->snapshot->serial;
 		}
-		strangers_round(h, now);
+		more = strangers_round(h, now);
 		next = halves_tick(h, now);
 		dials = dials_tick(h, now);
-		handshake_poll(h, dials < next ? dials : next, now);
+		handshake_poll(h, more ? now : dials < next ? dials : next, now);
 	}
 	h->snapshot = NULL;
 	rcu_leave(&h->engine->snapshot);

@@ -21,6 +21,7 @@
 #define HANDSHAKE_HELLOS_BURST 100
 #define HANDSHAKE_COOKIE_LIFE (60 * 1000000000LL)
 
+#define HANDSHAKE_PROVE (2 * 1000000000LL)       /* from a handshake's end to a record that opened */
 #define HANDSHAKE_HANDED 64 /* CIDs given to workers, of which datagrams may still come here */
 
 struct engine;

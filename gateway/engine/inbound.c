@@ -65,6 +65,7 @@ static enum drop inbound_record(struct worker *w, struct lane *l, const uint8_t 
 		inbound_control(w, l, now);
 		return DROP_NONE;
 	}
+	l->last_data = now;
 	count_add(&w->counters.wire_read, w->frame.n);
 	for (unsigned i = 0; i < w->frame.n; i++) {
 		enum drop why = inbound_packet(w, l, w->frame.packets[i].data,

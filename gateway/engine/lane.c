@@ -20,45 +20,45 @@ struct lane *lane_find(struct worker *w, const uint8_t *cid)
 	return l;
 }
 
-/* What the session itself has to say (acknowledgements, repeated flights, goodbyes). */
-struct lane_emit {
-	struct worker *w;
-	struct lane *l;
-};
-
+/* What the session itself has to say: acknowledgements, repeated flights, goodbyes. */
 static void emit(void *arg, const uint8_t *datagram, size_t len)
 {
-	struct lane_emit *e = arg;
+	struct lane *l = arg;
 	unsigned i;
 	uint8_t *out;
 
 	if (len > UDP_BUFFER)
 		return;
-	out = worker_tx(e->w, &i);
+	out = worker_tx(l->worker, &i);
 	memcpy(out, datagram, len);
-	e->w->tx.len[i] = len;
-	e->w->tx.path[i] = e->l->path;
-	e->w->tx_packets[i] = 0;
+	l->worker->tx.len[i] = len;
+	l->worker->tx.path[i] = l->path;
+	l->worker->tx_packets[i] = 0;
 }
 
+/* Sealed beside the batch first: the session may have something of its own to say before it, which
+ * takes a place in the batch.
+ */
 enum drop lane_send(struct worker *w, struct lane *l, const uint8_t *plain, size_t len,
 		    unsigned packets, int64_t now)
 {
 	unsigned i;
-	uint8_t *out;
 	ssize_t n;
 
 	if (len > UDP_BUFFER - SESSION_OVERHEAD)
 		return DROP_TOO_BIG;
-	out = worker_tx(w, &i);
-	n = session_seal(l->session, plain, len, out, UDP_BUFFER);
+	n = session_seal(l->session, plain, len, w->sealed, sizeof(w->sealed));
 	if (n < 0) {
-		w->tx.n--; /* the slot is free again */
+		l->dead = true; /* it seals no more: the next tick ends it, and dials anew */
+		worker_tick_by(w, now);
 		return n == -EKEYEXPIRED ? DROP_KEY_USED_UP : DROP_SEND_FAILED;
 	}
+	memcpy(worker_tx(w, &i), w->sealed, (size_t)n);
 	w->tx.len[i] = (size_t)n;
 	w->tx.path[i] = l->path;
 	w->tx_packets[i] = packets;
+	if (packets)
+		l->last_data = now;
 	if (!l->unanswered) {
 		l->unanswered = now;
 		worker_tick_by(w, now + LANE_ANSWER);
@@ -69,12 +69,11 @@ enum drop lane_send(struct worker *w, struct lane *l, const uint8_t *plain, size
 ssize_t lane_open(struct worker *w, struct lane *l, const uint8_t *datagram, size_t len,
 		  int64_t now)
 {
-	struct lane_emit e = {w, l};
 	ssize_t n;
 
-	session_set_emit(l->session, emit, &e);
 	n = session_open(l->session, datagram, len, w->plain, WORKER_PLAIN_MAX, now);
-	worker_tick_by(w, session_deadline(l->session));
+	worker_tick_by(w, session_state(l->session) == SESSION_UP ? session_deadline(l->session)
+								   : now);
 	return n;
 }
 
@@ -87,14 +86,23 @@ static void ping(struct worker *w, struct lane *l, int64_t now)
 	lane_send(w, l, frame, sizeof(frame), 0, now); /* a lost one is asked again */
 }
 
-/* Both ends must come to the same choice. Twins were born of both sides dialling at once: the one
- * dialled by the smaller name stays. Else the younger one: its keys are the freshest.
+static bool answers(const struct lane *l, int64_t now)
+{
+	return !l->unanswered || now - l->unanswered < LANE_PING;
+}
+
+/* One that answers, before one that does not. Of twins, born of both sides dialling at once, the one
+ * dialled by the smaller name: so both ends come to the same choice. Else the younger one: its keys
+ * are the freshest. If the ends differ for a moment (each goes by its own clock), both lanes live on,
+ * for who hears on one keeps it.
  */
-static bool better(const struct worker *w, const struct lane *a, const struct lane *b)
+static bool better(const struct worker *w, const struct lane *a, const struct lane *b, int64_t now)
 {
 	bool smaller = strcmp(w->snapshot->self_name, a->peer->name) < 0;
 	int64_t apart = a->born - b->born;
 
+	if (answers(a, now) != answers(b, now))
+		return answers(a, now);
 	if (apart > -LANE_TWINS && apart < LANE_TWINS) {
 		bool a_by_smaller = session_is_client(a->session) == smaller;
 		bool b_by_smaller = session_is_client(b->session) == smaller;
@@ -122,6 +130,12 @@ static void take_aside(struct peer_slot *s, struct lane *l)
 	l->next = NULL;
 }
 
+void lane_sent(struct lane *l, size_t len)
+{
+	count_add(&l->peer->tx_packets, 1);
+	count_add(&l->peer->tx_bytes, len);
+}
+
 static void send_waiting(struct worker *w, struct lane *l, int64_t now)
 {
 	const struct waiting_packet *p;
@@ -129,7 +143,9 @@ static void send_waiting(struct worker *w, struct lane *l, int64_t now)
 	while ((p = waiting_take(&w->waiting, l->peer))) {
 		enum drop why = lane_send(w, l, p->data, p->len, 1, now);
 
-		if (why != DROP_NONE)
+		if (why == DROP_NONE)
+			lane_sent(l, p->len);
+		else
 			count_add(&w->counters.drops[why], 1);
 	}
 }
@@ -154,7 +170,7 @@ static void choose(struct worker *w, struct peer_slot *s, int64_t now)
 
 	for (struct lane *l = s->others; l; l = l->next)
 		if (!best || (l->proven && !best->proven) ||
-		    (l->proven == best->proven && better(w, l, best)))
+		    (l->proven == best->proven && better(w, l, best, now)))
 			best = l;
 	if (best && best != s->active)
 		make_active(w, best, now);
@@ -164,7 +180,8 @@ void lane_adopt(struct worker *w, struct handover *h, int64_t now)
 {
 	struct lane *l = calloc(1, sizeof(*l));
 
-	if (!l || lane_find(w, session_cid(h->session))) {
+	if (!l || lane_find(w, session_cid(h->session)) ||
+	    snapshot_refuses(w->snapshot, h->peer, session_peer(h->session))) {
 		free(l);
 		session_free(h->session);
 		peer_put(h->peer);
@@ -173,7 +190,9 @@ void lane_adopt(struct worker *w, struct handover *h, int64_t now)
 	l->session = h->session;
 	l->peer = h->peer;
 	l->path = h->path;
-	l->born = l->last_rx = now;
+	l->worker = w;
+	l->born = l->last_rx = l->last_data = now;
+	session_set_emit(l->session, emit, l);
 	memcpy(l->cid, session_cid(l->session), sizeof(l->cid));
 	HASH_ADD(hh, w->lanes, cid, SESSION_CID_LEN, l);
 	put_aside(slot_of(w, l), l);
@@ -195,25 +214,39 @@ void lane_heard(struct worker *w, struct lane *l, int64_t now)
 	engine_changed(w->engine);
 }
 
+/* Nothing was wrong, or the other side closed what nobody wants open: no reason to dial again. */
+static bool rests(struct worker *w, const struct lane *l, const char *error)
+{
+	const struct snapshot_peer *sp = snapshot_find(w->snapshot, l->peer->name);
+
+	return !error ||
+	       (session_state(l->session) == SESSION_CLOSED && sp && !sp->keep_up);
+}
+
+static void peer_without_lane(struct worker *w, struct peer *p, bool rest, const char *error,
+			      int64_t now)
+{
+	peer_set_state(p, rest ? PEER_IDLE : PEER_DOWN, error, time(NULL));
+	if (!rest)
+		worker_want(w, p, now);
+	engine_changed(w->engine);
+}
+
 void lane_end(struct worker *w, struct lane *l, const char *error, bool goodbye, int64_t now)
 {
 	struct peer_slot *s = slot_of(w, l);
-	struct lane_emit e = {w, l};
+	bool rest = rests(w, l, error), last;
 
-	if (goodbye) {
-		session_set_emit(l->session, emit, &e);
+	last = l->proven ? atomic_fetch_sub(&l->peer->lanes, 1) == 1 : !atomic_load(&l->peer->lanes);
+	if (goodbye)
 		session_close(l->session);
-	}
 	if (s->active == l)
 		s->active = NULL;
 	else
 		take_aside(s, l);
 	HASH_DEL(w->lanes, l);
-	if (l->proven && atomic_fetch_sub(&l->peer->lanes, 1) == 1) {
-		peer_set_state(l->peer, PEER_DOWN, error, time(NULL));
-		worker_want(w, l->peer, now);
-		engine_changed(w->engine);
-	}
+	if (last)
+		peer_without_lane(w, l->peer, rest, error, now);
 	choose(w, s, now);
 	session_free(l->session);
 	peer_put(l->peer);
@@ -225,12 +258,27 @@ static int64_t least(int64_t a, int64_t b)
 	return a < b ? a : b;
 }
 
+/* Opened for a packet, and no packet came for long: it goes, both ends agree or the next one opens it. */
+static bool idle(const struct worker *w, const struct lane *l, int64_t now)
+{
+	const struct snapshot_peer *sp;
+
+	if (now - l->last_data < LANE_IDLE)
+		return false;
+	sp = snapshot_find(w->snapshot, l->peer->name);
+	return !sp || !sp->keep_up;
+}
+
 static int64_t tick_active(struct worker *w, struct lane *l, int64_t now)
 {
 	int64_t ask;
 
 	if (l->unanswered && now - l->unanswered >= LANE_DEAD) {
 		lane_end(w, l, "the peer answers no more", true, now);
+		return INT64_MAX;
+	}
+	if (idle(w, l, now)) {
+		lane_end(w, l, NULL, true, now);
 		return INT64_MAX;
 	}
 	ask = !l->proven ? l->last_ping + LANE_PING
@@ -241,15 +289,18 @@ static int64_t tick_active(struct worker *w, struct lane *l, int64_t now)
 	if (now >= ask) {
 		ping(w, l, now);
 		ask = now + LANE_PING;
+		choose(w, slot_of(w, l), now); /* another may answer */
 	}
-	if (!l->rekeying && (session_sealed(l->session) >= SESSION_RECORDS_SOFT ||
-			     now - l->born >= LANE_AGE_MAX)) {
-		l->rekeying = true;
-		worker_want(w, l->peer, now);
+	if (session_sealed(l->session) >= SESSION_RECORDS_SOFT || now - l->born >= LANE_AGE_MAX) {
+		if (now >= l->rekey_at && worker_want(w, l->peer, now))
+			l->rekey_at = now + LANE_REKEY; /* if none has taken over by then */
+		ask = least(ask, l->rekey_at > now ? l->rekey_at : now + LANE_PING);
+	} else {
+		ask = least(ask, l->born + LANE_AGE_MAX);
 	}
 	if (l->unanswered)
 		ask = least(ask, l->unanswered + LANE_DEAD);
-	return least(ask, l->rekeying ? INT64_MAX : l->born + LANE_AGE_MAX);
+	return least(ask, l->last_data + LANE_IDLE > now ? l->last_data + LANE_IDLE : INT64_MAX);
 }
 
 /* A lane that another took over from only listens, and goes once nobody speaks on it. One that is
@@ -272,12 +323,12 @@ int64_t lanes_tick(struct worker *w, int64_t now)
 	struct lane *l, *tmp;
 
 	HASH_ITER(hh, w->lanes, l, tmp) {
-		struct lane_emit e = {w, l};
+		if (session_deadline(l->session) <= now)
+			session_tick(l->session, now);
+		if (l->dead || session_state(l->session) != SESSION_UP) {
+			const char *why = session_why(l->session);
 
-		session_set_emit(l->session, emit, &e);
-		if (session_deadline(l->session) <= now &&
-		    session_tick(l->session, now) != SESSION_UP) {
-			lane_end(w, l, session_why(l->session), false, now);
+			lane_end(w, l, *why ? why : "the session's keys are used up", l->dead, now);
 			continue;
 		}
 		next = least(next, session_deadline(l->session));
@@ -292,13 +343,10 @@ void lanes_judge(struct worker *w, int64_t now)
 	struct lane *l, *tmp;
 
 	HASH_ITER(hh, w->lanes, l, tmp) {
-		const struct snapshot_peer *sp = snapshot_find(w->snapshot, l->peer->name);
+		const char *why = snapshot_refuses(w->snapshot, l->peer, session_peer(l->session));
 
-		if (!sp || sp->peer != l->peer)
-			lane_end(w, l, "the node is no longer in the cluster", true, now);
-		else if (sp->incarnation &&
-			 session_peer(l->session)->incarnation != sp->incarnation)
-			lane_end(w, l, "the node has joined anew", true, now);
+		if (why)
+			lane_end(w, l, why, true, now);
 	}
 }
 

@@ -20,6 +20,8 @@
 #define LANE_TWINS SECONDS(3)      /* sessions born so close came of both sides dialling */
 #define LANE_LINGER SECONDS(15)    /* a superseded lane that stays silent is closed */
 #define LANE_AGE_MAX SECONDS(3600) /* rekey by a fresh handshake */
+#define LANE_REKEY SECONDS(30)     /* asked for, and none has taken over: ask again */
+#define LANE_IDLE SECONDS(600)     /* without a packet: closed, unless it is to be open always */
 
 struct worker;
 
@@ -27,11 +29,14 @@ struct lane {
 	uint8_t cid[SESSION_CID_LEN]; /* what the peer puts into records for us */
 	UT_hash_handle hh;            /* worker->lanes, by cid */
 	struct lane *next;            /* peer's others */
+	struct worker *worker;        /* its owner */
 	struct session *session;
 	struct peer *peer;            /* a reference */
 	struct udp_path path;
 	bool proven;                  /* a record of the peer opened */
-	bool rekeying;                /* a successor was asked for */
+	bool dead;                    /* seals no more */
+	int64_t rekey_at;             /* past it a successor is asked for (again), once it is due */
+	int64_t last_data;            /* a packet went out or came in */
 	int64_t born;
 	int64_t last_rx;
 	int64_t unanswered;           /* when we first sent since last_rx; 0: nothing since */
@@ -57,9 +62,13 @@ enum drop lane_send(struct worker *w, struct lane *l, const uint8_t *plain, size
 /* Opens a datagram into the worker's plain; as session_open. */
 ssize_t lane_open(struct worker *w, struct lane *l, const uint8_t *datagram, size_t len,
 		  int64_t now);
+/* Counts a packet that went out by it. */
+void lane_sent(struct lane *l, size_t len);
 /* A record opened. */
 void lane_heard(struct worker *w, struct lane *l, int64_t now);
-/* Takes it out and frees it; goodbye: tells the peer. error is for status. */
+/* Takes it out and frees it; goodbye: tells the peer. error is for status; NULL: it was not needed any
+ * more, and nobody dials for it.
+ */
 void lane_end(struct worker *w, struct lane *l, const char *error, bool goodbye, int64_t now);
 /* Pings, retransmissions, deaths. Returns when it wants to be called again. */
 int64_t lanes_tick(struct worker *w, int64_t now);

@@ -21,14 +21,13 @@ static enum drop outbound_packet(struct worker *w, const uint8_t *data, size_t l
 		return DROP_NO_ROUTE;
 	lane = peer->slots[w->id].active;
 	if (!lane) {
+		atomic_store_explicit(&peer->wanted, now, memory_order_relaxed);
 		worker_want(w, peer, now);
 		return waiting_add(&w->waiting, peer, data, len, now) ? DROP_NONE : DROP_NO_SESSION;
 	}
 	why = lane_send(w, lane, data, len, 1, now);
-	if (why == DROP_NONE) {
-		count_add(&peer->tx_packets, 1);
-		count_add(&peer->tx_bytes, len);
-	}
+	if (why == DROP_NONE)
+		lane_sent(lane, len);
 	return why;
 }
 

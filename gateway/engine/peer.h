@@ -43,6 +43,7 @@ struct peer_status {
 struct peer_slot {
 	struct lane *active;   /* sends; NULL: none */
 	struct lane *others;   /* receive until they fall silent */
+	int64_t asked;         /* when a session was last asked for */
 	unsigned waiting;      /* packets of ours in the worker's waiting room */
 };
 
@@ -61,7 +62,7 @@ struct peer {
 	_Atomic unsigned lanes; /* that are up, over all workers */
 	_Atomic uint64_t rx_bytes, tx_bytes, rx_packets, tx_packets; /* inner; workers */
 	_Atomic uint32_t rtt_us;
-	_Atomic int64_t wanted; /* when a packet last asked for a session; 0: never */
+	_Atomic int64_t wanted; /* when a packet last found no session; 0: never */
 	struct peer_dial dial;
 	struct peer_slot slots[ENGINE_WORKERS_MAX];
 	pthread_mutex_t lock;

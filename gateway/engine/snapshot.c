@@ -93,6 +93,18 @@ const struct snapshot_peer *snapshot_find(const struct snapshot *s, const char *
 	return bsearch(name, s->peers, s->npeers, sizeof(*s->peers), name_to_peer);
 }
 
+const char *snapshot_refuses(const struct snapshot *s, const struct peer *p,
+			     const struct cert_info *info)
+{
+	const struct snapshot_peer *sp = snapshot_find(s, p->name);
+
+	if (!sp || sp->peer != p)
+		return "the node is no longer in the cluster";
+	if (sp->incarnation && sp->incarnation != info->incarnation)
+		return "the node has joined anew";
+	return NULL;
+}
+
 bool snapshot_knows(const struct snapshot *s, const struct addr *a)
 {
 	for (unsigned i = 0; i < s->npeers; i++)

@@ -40,5 +40,8 @@ int snapshot_add_peer(struct snapshot *s, const struct snapshot_peer *p,
 int snapshot_seal(struct snapshot *s);
 
 const struct snapshot_peer *snapshot_find(const struct snapshot *s, const char *name);
+/* Why a session with this certificate may not carry packets of p any more; NULL: it may. */
+const char *snapshot_refuses(const struct snapshot *s, const struct peer *p,
+			     const struct cert_info *info);
 /* Is it an endpoint address of a peer? Those are no strangers. */
 bool snapshot_knows(const struct snapshot *s, const struct addr *a);

@@ -71,6 +71,11 @@ static void addr_from_in(struct addr *a, const struct in_addr *in)
 	memcpy(a->b, in, 4);
 }
 
+bool udp_reaches(const struct udp_socket *s, const struct endpoint *e)
+{
+	return s->family == AF_INET6 || e->addr.family == 4;
+}
+
 static void remote_from_name(struct endpoint *e, const struct sockaddr_storage *ss)
 {
 	if (ss->ss_family == AF_INET6) {

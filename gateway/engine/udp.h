@@ -55,6 +55,8 @@ void udp_batch_clear(struct udp_batch *b);
 int udp_arrival_init(struct udp_arrival *a);
 void udp_arrival_clear(struct udp_arrival *a);
 
+/* Can this socket send to it? An IPv4 socket has no way to an IPv6 address. */
+bool udp_reaches(const struct udp_socket *s, const struct endpoint *e);
 /* Fills a with what waits. Returns a->n; 0 nothing. */
 unsigned udp_read(const struct udp_socket *s, struct udp_arrival *a);
 /* Sends all of b. What the kernel did not take is lost (numbers are spent) and has len 0 after. */

@@ -118,19 +118,20 @@ void worker_flush(struct worker *w)
 	w->tx.n = 0;
 }
 
-void worker_want(struct worker *w, struct peer *p, int64_t now)
+bool worker_want(struct worker *w, struct peer *p, int64_t now)
 {
-	int64_t last = atomic_load_explicit(&p->wanted, memory_order_relaxed);
+	int64_t *asked = &p->slots[w->id].asked;
 	struct stranger *s;
 
-	if (last && now - last < SECONDS(1))
-		return;
+	if (*asked && now - *asked < SECONDS(1))
+		return false;
 	s = mailbox_reserve(&w->strangers);
 	if (!s)
-		return; /* the next packet asks again */
-	atomic_store_explicit(&p->wanted, now, memory_order_relaxed);
+		return false;
+	*asked = now;
 	s->wanted = peer_get(p);
 	mailbox_post(&w->strangers);
+	return true;
 }
 
 enum drop worker_stranger(struct worker *w, const struct udp_path *path, const uint8_t *data,

@@ -45,6 +45,7 @@ struct worker {
 	struct udp_batch tx;
 	unsigned tx_packets[UDP_BATCH]; /* inner packets in each datagram of tx */
 	uint8_t *plain;           /* WORKER_PLAIN_MAX */
+	uint8_t sealed[UDP_BUFFER];
 	struct frame frame;
 	struct counters counters;
 };
@@ -63,8 +64,8 @@ static inline void worker_tick_by(struct worker *w, int64_t at)
 		w->tick = at;
 }
 
-/* Asks the handshake thread for a session, at most once a second per peer. */
-void worker_want(struct worker *w, struct peer *p, int64_t now);
+/* Asks the handshake thread for a session, at most once a second per peer. false: not this time. */
+bool worker_want(struct worker *w, struct peer *p, int64_t now);
 /* Hands a datagram to the handshake thread. */
 enum drop worker_stranger(struct worker *w, const struct udp_path *path, const uint8_t *data,
 			  size_t len);

@@ -38,8 +38,12 @@ lab_node() { # NAME ADDRESS... : one more host on the wire
 	on "$name" sysctl -qw net.ipv6.conf.u0.accept_dad=0 net.ipv6.conf.u0.accept_ra=0
 	for a in "$@"; do ip -n "$LAB_P$name" addr add "$a" dev u0; done
 	ip -n "$LAB_P$name" link set u0 up
-	# Real hosts have a way out: by it, whatever is not stopped leaves.
-	ip -n "$LAB_P$name" route add default via 10.9.0.254 dev u0 2>/dev/null || true
+	# Real hosts have a way out: by it, whatever is not stopped leaves. Nobody is there, but frames
+	# for it are on the wire, and seen.
+	ip -n "$LAB_P$name" neigh replace 10.9.0.254 lladdr 02:00:00:00:00:fe dev u0 nud permanent
+	ip -n "$LAB_P$name" neigh replace fd09::fe lladdr 02:00:00:00:00:fe dev u0 nud permanent
+	ip -n "$LAB_P$name" route add default via 10.9.0.254 dev u0
+	ip -n "$LAB_P$name" -6 route add default via fd09::fe dev u0
 	mkdir -p "$LAB/$name"
 	LAB_NODES="$LAB_NODES $name"
 }
@@ -70,10 +74,10 @@ ginnel() { # NODE ARGUMENT...
 }
 
 until_ok() { # SECONDS COMMAND...
-	local end=$((SECONDS + $1))
+	local end=$((${EPOCHREALTIME/./} + $1 * 1000000))
 	shift
 	until "$@" >/dev/null 2>&1; do
-		[ $SECONDS -lt $end ] || return 1
+		[ "${EPOCHREALTIME/./}" -lt $end ] || return 1
 		sleep 0.05
 	done
 }
@@ -174,6 +178,11 @@ capture_stop() { # sets captured_frames captured_markers captured_drops
 	until_ok 5 grep -q drops "$LAB/sniff.out"
 	# shellcheck disable=SC2034 # read by the tests
 	read -r _ captured_frames _ captured_markers _ captured_drops <"$LAB/sniff.out"
+}
+# A zero says something only where there is a way to be seen: without ginneld markers are.
+capture_proves_itself() { # NODE ADDRESS
+	capture_start && markers_to "$1" "$2" 100 1000 >/dev/null && capture_stop &&
+		[ "$captured_markers" -gt 0 ]
 }
 markers_to() { # NODE ADDRESS COUNT RATE: in the foreground
 	on "$1" "$GINNEL_TOOLS/marker" send "$2" 9999 "$LAB_MARKER" "$3" "$4"

@@ -37,6 +37,7 @@ both_up() {
 }
 
 @test "the wire carries no plaintext, and TCP fills the tunnel" {
+	capture_proves_itself n1 10.77.2.1
 	both_up
 	capture_start
 	markers_to n1 10.77.2.1 2000 5000
@@ -61,6 +62,8 @@ both_up() {
 }
 
 @test "no packet leaves in the clear while ginneld is stopped, killed or restarted" {
+	capture_proves_itself n1 10.77.2.1
+	capture_proves_itself n1 fd77:0:0:2::1
 	both_up
 	capture_start
 	(markers_to n1 10.77.2.1 15000 2500 >"$LAB/sent") 3>&- &
