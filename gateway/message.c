@@ -75,7 +75,7 @@ int message_send(int fd, enum message_type type, uint32_t seq, const void *body,
 
 		msg.msg_control = control.bytes;
 		msg.msg_controllen = CMSG_SPACE((size_t)nfds * sizeof(int));
-		c = CMSG_FIRSTHDR(&msg);
+		c = &control.align; /* CMSG_FIRSTHDR, which need not be asked whether it is NULL */
 		c->cmsg_level = SOL_SOCKET;
 		c->cmsg_type = SCM_RIGHTS;
 		c->cmsg_len = CMSG_LEN((size_t)nfds * sizeof(int));

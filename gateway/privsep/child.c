@@ -61,7 +61,7 @@ static void become(int fd, const struct child_exec *x, char *const argv[], pid_t
 	for (int sig = 1; sig < NSIG; sig++)
 		signal(sig, SIG_DFL);
 	sigemptyset(&all);
-	sigprocmask(SIG_SETMASK, &all, NULL);
+	pthread_sigmask(SIG_SETMASK, &all, NULL);
 	environment(env, sizeof(env) / sizeof(*env));
 	execve(exe, argv, env);
 	_exit(127);

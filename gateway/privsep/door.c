@@ -97,8 +97,8 @@ int door_udp(int *fds, int n, uint16_t port)
 
 int door_tcp(int *fd, uint16_t port)
 {
+	int s = -1, err;
 	bool six;
-	int s, err;
 
 	err = dual(&s, SOCK_STREAM, &six);
 	if (err)

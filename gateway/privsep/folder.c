@@ -13,6 +13,7 @@
 
 bool folder_group(const char *group, gid_t *gid)
 {
+	/* One thread. NOLINTNEXTLINE(concurrency-mt-unsafe) */
 	const struct group *g = group ? getgrnam(group) : NULL;
 
 	if (!g)
@@ -81,7 +82,7 @@ int folder_open(int *fd, const char *path, const char *group, char *why, size_t 
 fail_open:
 	close(d);
 fail:
-	snprintf(why, max, "%s: %s", path, strerror(-err));
+	snprintf(why, max, "%s: %s", path, strerrordesc_np(-err));
 	return err;
 }
 
@@ -129,7 +130,7 @@ int folder_open_own(int *fd, int state_dir, const char *name, uid_t uid, gid_t g
 fail_open:
 	close(d);
 fail:
-	snprintf(why, max, "%s/: %s", name, strerror(-err));
+	snprintf(why, max, "%s/: %s", name, strerrordesc_np(-err));
 	return err;
 }
 

@@ -14,7 +14,7 @@
 
 #define CONF6     "/proc/sys/net/ipv6/conf"
 #define LINE_MAX_ 48 /* "ipv6 " + 15 + " forwarding 0\n" */
-#define FILE_MAX  (LINE_MAX_ * FORWARDING_INTERFACES_MAX)
+#define FILE_MAX  ((size_t)LINE_MAX_ * FORWARDING_INTERFACES_MAX)
 
 static int sysctl_get(const char *family, const char *name, const char *key)
 {
@@ -31,7 +31,7 @@ static int sysctl_get(const char *family, const char *name, const char *key)
 	if (n <= 0)
 		return -EIO;
 	value[n] = 0;
-	return atoi(value) < 0 ? 0 : atoi(value);
+	return value[0] == '-' ? 0 : (int)strtol(value, NULL, 10);
 }
 
 static bool word(const char **at, const char *end, char *out, size_t max)
@@ -78,7 +78,7 @@ static int listeners(FILE *f)
 
 	if (!d)
 		return errno == ENOENT ? 0 : -errno;
-	while ((e = readdir(d))) {
+	while ((e = readdir(d))) { /* NOLINT(concurrency-mt-unsafe): d is ours alone */
 		if (e->d_name[0] == '.' || strcmp(e->d_name, "all") == 0 ||
 		    strcmp(e->d_name, "lo") == 0 || strcmp(e->d_name, "default") == 0 ||
 		    strchr(e->d_name, ' '))
@@ -170,7 +170,7 @@ int forwarding_on(int state_dir, bool *changed, char *why, size_t max)
 		err = remember(state_dir, v4, v6);
 		if (err) {
 			snprintf(why, max, "forwarding: its old values cannot be kept: %s",
-			         strerror(-err));
+			         strerrordesc_np(-err));
 			return err;
 		}
 	}
@@ -181,7 +181,7 @@ int forwarding_on(int state_dir, bool *changed, char *why, size_t max)
 	if (!err && v6 == 0)
 		err = link_sysctl("ipv6", "all", "forwarding", 1, NULL);
 	if (err)
-		snprintf(why, max, "forwarding: it cannot be turned on: %s", strerror(-err));
+		snprintf(why, max, "forwarding: it cannot be turned on: %s", strerrordesc_np(-err));
 	return err;
 }
 
@@ -194,6 +194,6 @@ int forwarding_back(int state_dir, char *why, size_t max)
 	if (!err && unlinkat(state_dir, FORWARDING_FILE, 0) < 0)
 		err = -errno;
 	if (err)
-		snprintf(why, max, "forwarding: it cannot be put back: %s", strerror(-err));
+		snprintf(why, max, "forwarding: it cannot be put back: %s", strerrordesc_np(-err));
 	return err;
 }

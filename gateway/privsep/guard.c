@@ -48,7 +48,7 @@ static int fail(int err, char *why, size_t max, const char *format, ...)
 	n = vsnprintf(why, max, format, ap);
 	va_end(ap);
 	if (n >= 0 && (size_t)n < max)
-		snprintf(why + n, max - (size_t)n, ": %s", strerror(-err));
+		snprintf(why + n, max - (size_t)n, ": %s", strerrordesc_np(-err));
 	return err;
 }
 

@@ -16,6 +16,7 @@
 
 int isolate_user(const char *user, uid_t fallback, uid_t *uid, gid_t *gid)
 {
+	/* One thread. NOLINTNEXTLINE(concurrency-mt-unsafe) */
 	const struct passwd *p = user ? getpwnam(user) : NULL;
 	uid_t u = p ? p->pw_uid : fallback;
 	gid_t g = p ? p->pw_gid : fallback;

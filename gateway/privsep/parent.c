@@ -81,6 +81,7 @@ static bool exists(const struct child *c)
 
 static void notify(const char *state)
 {
+	/* One thread. NOLINTNEXTLINE(concurrency-mt-unsafe) */
 	const char *path = getenv("NOTIFY_SOCKET");
 	struct sockaddr_un to = {.sun_family = AF_UNIX};
 	size_t n = path ? strlen(path) : 0;
@@ -112,7 +113,7 @@ static void started(const struct child *c)
 static void not_started(struct child *c, const char *what, int err, int64_t now)
 {
 	log_error("process cannot be started", "process", process_name(c->role), "what", what,
-	          "reason", strerror(-err), NULL);
+	          "reason", strerrordesc_np(-err), NULL);
 	child_kill(c);
 	if (!c->pid)
 		child_failed(c, now);
@@ -454,7 +455,7 @@ static void loop(struct parent *p)
 		fill_poll(p, f);
 		if (poll(f, POLL_COUNT, timeout_ms(p, clock_now())) < 0) {
 			if (errno != EINTR)
-				log_error("poll", "reason", strerror(errno), NULL);
+				log_error("poll", "reason", strerrordesc_np(errno), NULL);
 			continue;
 		}
 		round_of(p, f, clock_now());
@@ -472,8 +473,8 @@ static int open_signals(int *fd)
 	sigaddset(&set, SIGINT);
 	sigaddset(&set, SIGHUP);
 	sigaddset(&set, SIGCHLD);
-	if (sigprocmask(SIG_BLOCK, &set, NULL) < 0)
-		return -errno;
+	if (pthread_sigmask(SIG_BLOCK, &set, NULL) != 0)
+		return -EINVAL;
 	*fd = signalfd(-1, &set, SFD_CLOEXEC | SFD_NONBLOCK);
 	return *fd < 0 ? -errno : 0;
 }
@@ -517,7 +518,7 @@ static int open_tcp(struct parent *p, char *why, size_t max)
 		err = door_tcp(&p->tcp, port);
 	}
 	if (err)
-		snprintf(why, max, "port %u (TCP): %s", port, strerror(-err));
+		snprintf(why, max, "port %u (TCP): %s", port, strerrordesc_np(-err));
 	return err;
 }
 
@@ -540,7 +541,7 @@ static int open_doors(struct parent *p, char *why, size_t max)
 			err = door_unix(&p->ca_door, run, name, false, 0);
 	}
 	if (err) {
-		snprintf(why, max, "%s/%s: %s", p->params->run_path, name, strerror(-err));
+		snprintf(why, max, "%s/%s: %s", p->params->run_path, name, strerrordesc_np(-err));
 		return err;
 	}
 	return exists(&p->child[MANAGER]) ? open_tcp(p, why, max) : 0;
@@ -588,12 +589,12 @@ static int set_up(struct parent *p, char *why, size_t max)
 	raise_limit(RLIMIT_MEMLOCK, MEMLOCK_WANTED);
 	err = open_signals(&p->signals);
 	if (err) {
-		snprintf(why, max, "signals: %s", strerror(-err));
+		snprintf(why, max, "signals: %s", strerrordesc_np(-err));
 		return err;
 	}
 	err = isolate_parent();
 	if (err)
-		snprintf(why, max, "privileges cannot be given up: %s", strerror(-err));
+		snprintf(why, max, "privileges cannot be given up: %s", strerrordesc_np(-err));
 	return err;
 }
 
@@ -663,7 +664,7 @@ int parent_lock(int state_dir, int run_dir, char *why, size_t max)
 		         "work; a second node on one machine needs its own --state and "
 		         "--run");
 	else if (err)
-		snprintf(why, max, "its lock cannot be taken: %s", strerror(-err));
+		snprintf(why, max, "its lock cannot be taken: %s", strerrordesc_np(-err));
 	return err;
 }
 

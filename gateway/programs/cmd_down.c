@@ -57,7 +57,7 @@ static int static_node(struct node *out, const struct config *config)
 	struct cert_info own = {.role = ROLE_NODE, .cluster = "local"};
 	char why[WHY_MAX] = "";
 
-	strcpy(own.node, config->name[0] ? config->name : "local");
+	snprintf(own.node, sizeof(own.node), "%s", config->name[0] ? config->name : "local");
 	if (node_from_config(out, config, &own, why, sizeof(why)) == 0)
 		return CMD_OK;
 	fault(why, NULL, "%s", config->path);

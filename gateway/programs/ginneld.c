@@ -37,6 +37,7 @@
 #define RUN_DEFAULT    "/run/ginnel"
 #define GUARDED_FILE   "guarded.json"
 #define WHY_MAX        1024
+#define CHAIN_MAX      ((size_t)CERT_CHAIN_MAX * CERT_DER_MAX)
 
 enum exit { EXIT_OK = 0, EXIT_FAILED = 1, EXIT_USAGE = 2 };
 
@@ -88,7 +89,7 @@ static int read_file(const char *path, uint8_t *buf, size_t max, size_t *n)
  */
 static int read_certificate(struct cert_info *out, const char *path)
 {
-	uint8_t *pem = malloc(KEYFILE_MAX), *der = malloc(CERT_CHAIN_MAX * CERT_DER_MAX);
+	uint8_t *pem = malloc(KEYFILE_MAX), *der = malloc(CHAIN_MAX);
 	struct cert_chain chain;
 	size_t n = 0;
 	int err = -ENOMEM;
@@ -96,7 +97,7 @@ static int read_certificate(struct cert_info *out, const char *path)
 	if (pem && der)
 		err = read_file(path, pem, KEYFILE_MAX, &n);
 	if (!err)
-		err = cert_chain_from_pem(&chain, der, CERT_CHAIN_MAX * CERT_DER_MAX, pem, n);
+		err = cert_chain_from_pem(&chain, der, CHAIN_MAX, pem, n);
 	if (!err && cert_parse(out, chain.at[0].der, chain.at[0].len) != CERT_OK)
 		err = -EBADMSG;
 	free(pem);
@@ -111,7 +112,7 @@ static int static_node(struct daemon *d)
 	int err = read_certificate(&own, d->config.cert);
 
 	if (err) {
-		fault(err == -EBADMSG ? "it is no certificate of a node" : strerror(-err),
+		fault(err == -EBADMSG ? "it is no certificate of a node" : strerrordesc_np(-err),
 		      "identity.cert names the node's own certificate", "%s", d->config.cert);
 		return err;
 	}
@@ -139,7 +140,7 @@ static int enrolled_node(struct daemon *d)
 		fault("it is damaged, or another version of ginnel wrote it",
 		      "restore it from a backup, or join again", "%s/" NODE_FILE, d->state_path);
 	else if (err)
-		fault(strerror(-err), NULL, "%s/" NODE_FILE, d->state_path);
+		fault(strerrordesc_np(-err), NULL, "%s/" NODE_FILE, d->state_path);
 	if (err)
 		return err;
 	err = node_check_config(&d->node, &d->config, why, sizeof(why));
@@ -191,7 +192,7 @@ static int role_identity(struct daemon *d, enum process role, const struct messa
 		err = isolate_child(s->uid, s->gid, d->message.fds[0]);
 		if (err)
 			snprintf(why, sizeof(why), "privileges cannot be given up: %s",
-			         strerror(-err));
+			         strerrordesc_np(-err));
 	}
 	if (!err && !files && role != PROCESS_CA)
 		err = identity_load_dir(&d->identity, AT_FDCWD,
@@ -199,7 +200,7 @@ static int role_identity(struct daemon *d, enum process role, const struct messa
 		                        sizeof(why));
 	if (err)
 		log_error("cannot serve", "process", process_name(role), "reason",
-		          why[0] ? why : strerror(-err), NULL);
+		          why[0] ? why : strerrordesc_np(-err), NULL);
 	return err;
 }
 
@@ -291,7 +292,7 @@ static int load_identity(struct daemon *d, const char *folder, const char *base,
 		                           d->config.ca, wall, why, max);
 	dir = openat(d->state_dir, folder, O_RDONLY | O_DIRECTORY | O_NOFOLLOW | O_CLOEXEC);
 	if (dir < 0) {
-		snprintf(why, max, "%s/%s: %s", d->state_path, folder, strerror(errno));
+		snprintf(why, max, "%s/%s: %s", d->state_path, folder, strerrordesc_np(errno));
 		return -errno;
 	}
 	/* As the process whose folder it is: root would not take a key of another's. */
@@ -324,7 +325,7 @@ static int look_at_identity(struct daemon *d)
 	}
 	if (!err)
 		return EXIT_OK;
-	fault(why[0] ? why : strerror(-err), NULL, "identity");
+	fault(why[0] ? why : strerrordesc_np(-err), NULL, "identity");
 	return EXIT_FAILED;
 }
 
@@ -473,7 +474,7 @@ static int open_state(struct daemon *d)
 		d->state_dir = open(d->state_path, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
 		if (d->state_dir >= 0 || config_is_static(&d->config))
 			return 0;
-		fault(strerror(errno), "give the right --state", "%s", d->state_path);
+		fault(strerrordesc_np(errno), "give the right --state", "%s", d->state_path);
 		return -errno;
 	}
 	if (geteuid() != 0) {
@@ -543,6 +544,7 @@ static int read_options(struct daemon *d, int argc, char **argv)
 	int c;
 
 	opterr = 0;
+	/* One thread. NOLINTNEXTLINE(concurrency-mt-unsafe) */
 	while ((c = getopt_long(argc, argv, ":", options, NULL)) != -1) {
 		switch (c) {
 		case 'c':

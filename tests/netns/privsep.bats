@@ -2,6 +2,8 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
 # The daemon as its host sees it: containers behind links, guards, processes, starts that fail.
 #
+# shellcheck disable=SC2034,SC2154 # read, or set, by lab.bash
+#
 #   c1 10.77.1.2 --- v1 n1 10.9.0.1 ===== DTLS ===== n2 10.9.0.2 v1 --- c2 10.77.2.2
 
 load lab.bash
@@ -65,7 +67,7 @@ guarded() { on n1 nft list table inet ginnel >/dev/null && on n1 ip link show gi
 	on n1 nft flush ruleset
 	pings c1 10.77.2.2
 	until_ok 5 guarded
-	grep -q 'the guard was not whole and is again.*rules=missed' "$LAB/n1/log"
+	until_ok 5 grep -q 'the guard was not whole and is again.*rules=missed' "$LAB/n1/log"
 }
 
 @test "the device is taken away: made anew, with an engine that has it" {

@@ -57,7 +57,7 @@ int main(int argc, char **argv)
 	static struct config c;
 	static struct node n;
 	struct guard_plan p;
-	struct guard *g;
+	struct guard *g = NULL;
 	char why[512] = "";
 	int err;
 
@@ -84,6 +84,8 @@ int main(int argc, char **argv)
 	if (strcmp(argv[1], "hold") == 0)
 		hold(g);
 	if (strcmp(argv[1], "stands") == 0)
-		return guard_stands(g) ? 0 : 1;
-	return 0;
+		err = !guard_stands(g);
+	if (strcmp(argv[1], "down") != 0)
+		guard_release(g);
+	return err;
 }
