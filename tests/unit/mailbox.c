@@ -44,6 +44,7 @@ Test(mailbox, gives_back_in_order_and_knows_when_it_is_full)
 		for (int i = 0; i < 4; i++)
 			cr_expect(put(&m, i));
 		cr_expect_not(put(&m, 9));
+		cr_expect_eq(mailbox_waiting(&m), 4);
 		for (int i = 0; i < 4; i++)
 			cr_expect_eq(take(&m), i);
 	}
