@@ -315,7 +315,10 @@ INSTALLED = $(foreach p,$(PROGRAMS),0755:$B/bin/$p:$(PREFIX)/$(PLACE_$p)/$p) \
 
 install: all
 	@set -e; for each in $(INSTALLED); do IFS=: read -r mode from to <<<"$$each"; \
-		install -D -m "$$mode" "$$from" "$(DESTDIR)$$to"; echo "  $(DESTDIR)$$to"; done
+		install -D -m "$$mode" "$$from" "$(DESTDIR)$$to"; echo "  $(DESTDIR)$$to"; \
+		case $$to in *.service) \
+			sed -i 's|/usr/sbin/|$(PREFIX)/sbin/|' "$(DESTDIR)$$to" ;; \
+		esac; done
 uninstall:
 	@set -e; for each in $(INSTALLED); do IFS=: read -r mode from to <<<"$$each"; \
 		rm -f "$(DESTDIR)$$to"; done
