@@ -88,6 +88,9 @@ static enum drop inbound_datagram(struct worker *w, const struct udp_path *path,
 		return inbound_record(w, l, data, len, now);
 	if (!cid && !session_datagram_handshake(data, len))
 		return DROP_NOT_DTLS;
+	/* A half-open session's, or noise: cheap to send, so it may not crowd out hellos. */
+	if (cid && (cid[0] != w->id || mailbox_waiting(&w->strangers) >= WORKER_CID_SLOTS))
+		return DROP_UNKNOWN_CID;
 	return worker_stranger(w, path, data, len);
 }
 

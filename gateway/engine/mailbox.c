@@ -51,6 +51,12 @@ void *mailbox_reserve(struct mailbox *m)
 	return m->slots + (size_t)(tail & m->mask) * m->slot;
 }
 
+uint32_t mailbox_waiting(const struct mailbox *m)
+{
+	return atomic_load_explicit(&m->tail, memory_order_relaxed) -
+	       atomic_load_explicit(&m->head, memory_order_acquire);
+}
+
 /* The writer stores tail and then looks at head, the reader stores head and then looks at tail, both
  * sequentially consistent: so either the reader sees the new slot before it sleeps, or the writer
  * sees that everything before it was taken, and wakes.

@@ -28,6 +28,9 @@ void *mailbox_reserve(struct mailbox *m);
 /* Writer: the reserved slot is filled; wakes the reader if it may sleep. */
 void mailbox_post(struct mailbox *m);
 
+/* Writer: how many wait. */
+uint32_t mailbox_waiting(const struct mailbox *m);
+
 /* Reader: the oldest slot, NULL if empty; valid until mailbox_done. */
 void *mailbox_next(struct mailbox *m);
 void mailbox_done(struct mailbox *m);

@@ -141,6 +141,8 @@ enum drop worker_stranger(struct worker *w, const struct udp_path *path, const u
 
 	if (len > sizeof(s->data))
 		return DROP_NOT_DTLS;
+	if (mailbox_waiting(&w->strangers) >= WORKER_STRANGER_SLOTS - WORKER_WANT_SLOTS)
+		return DROP_QUEUE_FULL;
 	s = mailbox_reserve(&w->strangers);
 	if (!s)
 		return DROP_QUEUE_FULL;

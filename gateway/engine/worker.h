@@ -16,6 +16,8 @@
 
 #define WORKER_ADOPT_SLOTS 64
 #define WORKER_STRANGER_SLOTS 256
+#define WORKER_CID_SLOTS 128     /* of them at most for records whose CID is of no lane */
+#define WORKER_WANT_SLOTS 16     /* of them for our own wishes alone: no flood may hold those up */
 #define WORKER_PLAIN_MAX 65536
 
 struct engine;

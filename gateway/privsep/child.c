@@ -44,6 +44,9 @@ static void become(int fd, const struct child_exec *x, char *const argv[], pid_t
 	/* Also before the uid changes, which clears it. */
 	if (prctl(PR_SET_PDEATHSIG, SIGKILL) < 0 || getppid() != parent)
 		_exit(1);
+	/* No terminal: nothing can be typed into it from here, and its ^C is the parent's to hear. */
+	if (setsid() < 0)
+		_exit(1);
 	umask(077);
 	null = open("/dev/null", O_RDWR);
 	if (null < 0 || dup2(null, STDIN_FILENO) < 0)

@@ -475,7 +475,8 @@ bool guard_forwarding_changed(const struct guard *g)
 int guard_up(struct guard **out, const struct guard_plan *p, char *why, size_t max)
 {
 	struct guard *g = calloc(1, sizeof(*g));
-	int err;
+	char spare[256] = "";
+	int err, routes;
 
 	if (!g)
 		return fail(-ENOMEM, why, max, "guard");
@@ -495,9 +496,13 @@ int guard_up(struct guard **out, const struct guard_plan *p, char *why, size_t m
 		fail(err, why, max, "nftables");
 		goto fail_rules;
 	}
+	/* Two layers that fail apart: without rules the routes still make an error of what would leave. */
 	err = rules_up(g->rules, why, max);
-	if (!err)
-		err = routes_up(g, why, max);
+	routes = routes_up(g, spare, sizeof(spare));
+	if (!err && routes) {
+		err = routes;
+		snprintf(why, max, "%s", spare);
+	}
 	if (!err)
 		err = device_up(g, why, max);
 	if (!err && p->ninterfaces && p->state_dir >= 0)

@@ -41,6 +41,8 @@
 #define PORT_RETRIES   20           /* a manager that was just killed may still hold its port */
 #define PORT_RETRY_US  50000
 
+#define PARENT_KILL_AGAIN_NS 100000000LL
+
 enum { CA, MANAGER, ENGINE, CHILDREN };
 
 /* Entries of the poll. */
@@ -347,6 +349,8 @@ static void guard_result(struct parent *p, int found, const char *why, int64_t n
 
 static void overdue(struct parent *p, int64_t now)
 {
+	bool late = false;
+
 	for (int i = 0; i < CHILDREN; i++) {
 		struct child *c = &p->child[i];
 
@@ -354,6 +358,7 @@ static void overdue(struct parent *p, int64_t now)
 			continue;
 		if (p->stop_at && now >= p->stop_at) {
 			child_kill(c);
+			late = true;
 		} else if (!c->ready && c->fd >= 0 && now >= c->started + CHILD_READY_NS) {
 			log_error("a process did not get ready in time and is ended", "process",
 			          process_name(c->role), NULL);
@@ -361,6 +366,8 @@ static void overdue(struct parent *p, int64_t now)
 			c->started = now; /* once */
 		}
 	}
+	if (late)
+		p->stop_at = now + PARENT_KILL_AGAIN_NS; /* one that hangs in the kernel takes its time */
 }
 
 static bool all_gone(const struct parent *p)
@@ -398,7 +405,7 @@ static int timeout_ms(const struct parent *p, int64_t now)
 			continue;
 		if (!c->pid && !p->stop_at)
 			at = earlier(at, c->next);
-		else if (c->pid && !c->ready)
+		else if (c->pid && !c->ready && c->fd >= 0)
 			at = earlier(at, c->started + CHILD_READY_NS);
 	}
 	for (int i = 0; i < ADMIN_CLIENTS_MAX; i++)

@@ -74,6 +74,7 @@ static int signer_load_ca(struct signer *s, int dir, char *why, size_t max)
 	uint8_t *chain = malloc(KEYFILE_MAX);
 	uint8_t *key = secret_new(KEY_PEM_MAX);
 	size_t chain_len, key_len;
+	struct cert_chain own;
 	int err = -ENOMEM;
 
 	if (!chain || !key) {
@@ -91,6 +92,11 @@ static int signer_load_ca(struct signer *s, int dir, char *why, size_t max)
 		goto out;
 	}
 	err = ca_load(&s->ca, key, key_len, chain, chain_len);
+	if (!err) {
+		ca_chain(s->ca, &own);
+		if (own.n >= CERT_CHAIN_MAX) /* no room for a node's own before it */
+			err = -EINVAL;
+	}
 	if (err)
 		snprintf(why, max, "%s, %s: %s", SIGNER_KEY_FILE, SIGNER_CHAIN_FILE, read_why(err));
 out:

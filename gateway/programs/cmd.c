@@ -320,7 +320,7 @@ const char *cmd_text(const json_t *object, const char *key)
 	return json_string_value(json_object_get(object, key));
 }
 
-void cmd_ago(char out[24], const char *rfc3339, time_t now)
+void cmd_ago(char out[32], const char *rfc3339, time_t now)
 {
 	static const struct {
 		long seconds;
@@ -333,13 +333,13 @@ void cmd_ago(char out[24], const char *rfc3339, time_t now)
 
 	rest = rfc3339 ? strptime(rfc3339, "%Y-%m-%dT%H:%M:%S", &tm) : NULL;
 	if (!rest || (*rest != 'Z' && *rest != '.')) {
-		snprintf(out, 24, "-");
+		snprintf(out, 32, "-");
 		return;
 	}
 	s = (long long)now - (long long)timegm(&tm);
 	while (i < 3 && (s < 0 ? -s : s) < 2 * units[i].seconds)
 		i++;
-	snprintf(out, 24, "%s%lld%c", s < 0 ? "in " : "", (s < 0 ? -s : s) / units[i].seconds,
+	snprintf(out, 32, "%s%lld%c", s < 0 ? "in " : "", (s < 0 ? -s : s) / units[i].seconds,
 	         units[i].unit);
 }
 

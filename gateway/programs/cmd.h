@@ -118,7 +118,7 @@ void cmd_table_print(const struct cmd_table *t, FILE *to);
 /* "42s", "17m", "3h", "5d": how long before now an RFC 3339 time was, or how long after it one is
  * (then with "in " before it). "-" if rfc3339 is NULL or none.
  */
-void cmd_ago(char out[24], const char *rfc3339, time_t now);
+void cmd_ago(char out[32], const char *rfc3339, time_t now);
 /* "0 B", "1.5 KiB", "23 GiB". */
 void cmd_bytes(char out[16], json_int_t n);
 

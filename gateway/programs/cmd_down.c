@@ -12,6 +12,7 @@
 #include <time.h>
 #include <unistd.h>
 
+#include "gateway/privsep/folder.h"
 #include "gateway/privsep/guard.h"
 #include "gateway/privsep/parent.h"
 
@@ -24,6 +25,8 @@ static bool taken(int state, int run)
 {
 	char why[WHY_MAX];
 
+	if (run < 0) /* no such folder: the state folder's lock alone tells */
+		return folder_lock(state) == -EBUSY;
 	return parent_lock(state, run, why, sizeof(why)) == -EBUSY;
 }
 
@@ -92,7 +95,7 @@ static int down(const struct cmd *c, const struct config *config, int state)
 	int run = open(c->run_path, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
 	int ret = CMD_OK;
 
-	if (run >= 0 && taken(state, run))
+	if (taken(state, run))
 		ret = stop_daemon(c, state, run);
 	if (ret == CMD_OK)
 		ret = remove_guards(c, config, state);

@@ -47,7 +47,7 @@ static const char *note(const json_t *peer)
 
 static int peer_row(struct cmd_table *t, const json_t *peer, time_t now)
 {
-	char since[24];
+	char since[32];
 	int err;
 
 	cmd_ago(since, cmd_text(peer, "state_since"), now);

@@ -66,7 +66,7 @@ static void print_address(FILE *to, const json_t *s)
 static void print_manager(FILE *to, const json_t *m, time_t now)
 {
 	bool reachable = json_is_true(json_object_get(m, "reachable"));
-	char since[24];
+	char since[32];
 
 	if (!json_is_object(m))
 		return; /* static peers: there is none */
@@ -79,7 +79,7 @@ static void print_manager(FILE *to, const json_t *m, time_t now)
 static void print_certificate(FILE *to, const json_t *c, time_t now)
 {
 	const char *end = cmd_text(c, "not_after");
-	char left[24];
+	char left[32];
 
 	if (!json_is_object(c))
 		return;

@@ -26,6 +26,7 @@
 #include "gateway/manager/manager.h"
 #include "gateway/message.h"
 #include "gateway/node.h"
+#include "gateway/privsep/folder.h"
 #include "gateway/privsep/guard.h"
 #include "gateway/privsep/isolate.h"
 #include "gateway/privsep/parent.h"
@@ -34,6 +35,7 @@
 #define CONFIG_DEFAULT "/etc/ginnel/ginnel.yaml"
 #define STATE_DEFAULT  "/var/lib/ginnel"
 #define RUN_DEFAULT    "/run/ginnel"
+#define GUARDED_FILE   "guarded.json"
 #define WHY_MAX        1024
 #define CHAIN_MAX      ((size_t)CERT_CHAIN_MAX * CERT_DER_MAX)
 
@@ -335,8 +337,12 @@ static int check_identity(struct daemon *d)
 
 	fflush(NULL);
 	pid = fork();
-	if (pid == 0)
+	if (pid == 0) {
+		/* With the rights that the processes will read it with, or they could not later. */
+		if (geteuid() == 0 && isolate_parent() < 0)
+			_exit(EXIT_FAILED);
 		_exit(look_at_identity(d));
+	}
 	if (pid < 0 || waitpid(pid, &status, 0) != pid)
 		return -errno;
 	return WIFEXITED(status) && WEXITSTATUS(status) == EXIT_OK ? 0 : -EINVAL;
@@ -363,6 +369,53 @@ static int guard_only(struct daemon *d)
 	return EXIT_OK;
 }
 
+/* What the guards were last put up for: with it they can be put up though config or node.json are
+ * of no use now.
+ */
+static void remember_guarded(const struct daemon *d)
+{
+	char *text = node_format(&d->node);
+	int err = text ? state_write(d->state_dir, GUARDED_FILE, text, strlen(text)) : -ENOMEM;
+
+	if (err)
+		log_warn("what is guarded is not remembered", "file", GUARDED_FILE, "reason",
+			 strerror(-err), NULL);
+	free(text);
+}
+
+static int recall_guarded(struct daemon *d)
+{
+	char *text = malloc(NODE_BYTES_MAX);
+	size_t len;
+	int err = -ENOMEM;
+
+	if (text)
+		err = keyfile_read_secret(d->state_dir, GUARDED_FILE, text, NODE_BYTES_MAX, &len);
+	if (!err)
+		err = node_parse(&d->node, text, len);
+	free(text);
+	return err ? node_load(&d->node, d->state_dir) : 0;
+}
+
+/* Overlay traffic stops also where ginneld is misconfigured: what a node is known to guard is guarded
+ * before we give up. The device's name is taken from what could be read of the config.
+ */
+static int fail_closed(struct daemon *d)
+{
+	char why[WHY_MAX];
+	int run = open(d->run_path, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+
+	/* Held by a running ginneld: the guards are its own, and stand. */
+	if ((run >= 0 ? parent_lock(d->state_dir, run, why, sizeof(why))
+		      : folder_lock(d->state_dir)) == -EBUSY ||
+	    recall_guarded(d) < 0)
+		return EXIT_FAILED;
+	if (!config_device_ok(d->config.device))
+		snprintf(d->config.device, sizeof(d->config.device), CONFIG_DEVICE);
+	guard_only(d);
+	return EXIT_FAILED;
+}
+
 static int run(struct daemon *d)
 {
 	struct parent_params p = {
@@ -376,11 +429,15 @@ static int run(struct daemon *d)
 	};
 	char why[WHY_MAX] = "";
 
-	if (parent_open_run(&p.run_dir, d->run_path, why, sizeof(why)) < 0 ||
-	    parent_lock(p.state_dir, p.run_dir, why, sizeof(why)) < 0) {
+	if (parent_open_run(&p.run_dir, d->run_path, why, sizeof(why)) < 0) {
+		fault(why, NULL, "ginneld cannot start");
+		return fail_closed(d);
+	}
+	if (parent_lock(p.state_dir, p.run_dir, why, sizeof(why)) < 0) {
 		fault(why, NULL, "ginneld cannot start");
 		return EXIT_FAILED;
 	}
+	remember_guarded(d);
 	if (check_identity(d) < 0) {
 		/* What cannot be carried must not leave otherwise. */
 		guard_only(d);
@@ -432,10 +489,19 @@ static int open_state(struct daemon *d)
 
 static int daemon_main(struct daemon *d)
 {
-	if (read_config(d) < 0 || open_state(d) < 0 || read_node(d) < 0)
+	int err = read_config(d);
+
+	if ((err && d->mode == MODE_CHECK) || open_state(d) < 0)
 		return EXIT_FAILED;
+	if (!err)
+		err = read_node(d);
+	if (err)
+		return d->mode == MODE_CHECK ? EXIT_FAILED : fail_closed(d);
 	switch (d->mode) {
 	case MODE_GUARD:
+		if (folder_lock(d->state_dir) == -EBUSY)
+			return EXIT_OK; /* a running ginneld holds them up */
+		remember_guarded(d);
 		return guard_only(d);
 	case MODE_CHECK:
 		return check(d);

@@ -67,6 +67,9 @@ static void part_clean(int state, enum statedir_part part)
 
 void statedir_undo(struct statedir *s)
 {
+	/* First: it may stand though its folder's fsync failed, and would speak of keys that are gone. */
+	unlinkat(s->fd, NODE_FILE, 0);
+	fsync(s->fd);
 	for (int p = 0; p < STATEDIR_PARTS; p++)
 		part_clean(s->fd, (enum statedir_part)p);
 	unlinkat(s->fd, MARK, 0); /* last: as long as it is there, so may pieces be */

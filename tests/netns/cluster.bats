@@ -60,7 +60,9 @@ all_pairs() { # SECONDS
 	all_pairs 5
 	n1=$(address n1)
 	for role in engine manager ca; do
-		kill -KILL "$(process_of n1 "$role")"
+		was=$(process_of n1 "$role")
+		kill -KILL "$was"
+		until_ok 10 replaced n1 "$role" "$was"
 		until_ok 10 pings n2 "$n1"
 		until_ok 10 status_is n1 ready
 	done
@@ -78,8 +80,9 @@ all_pairs() { # SECONDS
 	sender=$!
 	for _ in 1 2 3; do
 		sleep 0.4
-		kill -KILL "$(process_of n1 engine)"
-		until_ok 5 process_of n1 engine
+		was=$(process_of n1 engine)
+		kill -KILL "$was"
+		until_ok 10 replaced n1 engine "$was"
 	done
 	wait "$sender"
 	capture_stop

@@ -41,9 +41,12 @@ lab_node() { # NAME ADDRESS... : one more host on the wire
 	# Real hosts have a way out: by it, whatever is not stopped leaves. Nobody is there, but frames
 	# for it are on the wire, and seen.
 	ip -n "$LAB_P$name" neigh replace 10.9.0.254 lladdr 02:00:00:00:00:fe dev u0 nud permanent
-	ip -n "$LAB_P$name" neigh replace fd09::fe lladdr 02:00:00:00:00:fe dev u0 nud permanent
 	ip -n "$LAB_P$name" route add default via 10.9.0.254 dev u0
-	ip -n "$LAB_P$name" -6 route add default via fd09::fe dev u0
+	case $* in *:*)
+		ip -n "$LAB_P$name" neigh replace fd09::fe lladdr 02:00:00:00:00:fe dev u0 nud permanent
+		ip -n "$LAB_P$name" -6 route add default via fd09::fe dev u0
+		;;
+	esac
 	mkdir -p "$LAB/$name"
 	LAB_NODES="$LAB_NODES $name"
 }
@@ -102,6 +105,10 @@ process_of() { # NODE ROLE: pid of engine, manager or ca; 1 if there is none
 		fi
 	done
 	return 1
+}
+replaced() { # NODE ROLE PID: another one runs in its place
+	local p
+	p=$(process_of "$1" "$2") && [ "$p" != "$3" ]
 }
 stop() { # NODE: in good order
 	local pid

@@ -96,13 +96,34 @@ both_up() {
 @test "garbage at the port changes nothing but counters" {
 	both_up
 	lab_node stranger 10.9.0.66/24
-	before=$(ginnel n1 --json status | jq '[.drops[]] | add')
+	before=$(ginnel n1 --json status | jq '.drops["not-dtls"]')
 	for _ in 1 2 3 4 5 6 7 8; do
 		on stranger sh -c 'head -c 800 /dev/urandom | timeout 1 socat -u - UDP-SENDTO:10.9.0.1:4747'
 		on stranger sh -c 'head -c 800 /dev/urandom | timeout 1 socat -u - TCP:10.9.0.1:4747 2>/dev/null' || true
 	done
 	pings n2 10.77.1.1
-	[ "$(ginnel n1 --json status | jq '[.drops[]] | add')" -gt "$before" ]
+	[ "$(ginnel n1 --json status | jq '.drops["not-dtls"]')" -gt "$before" ]
 	run -0 ginnel n1 --json status
 	jq -e '.state == "ready" and .peers[0].state == "up"' <<<"$output"
+}
+
+@test "a misconfigured node is guarded: it carries nothing, and nothing leaves" {
+	capture_proves_itself n1 10.77.2.1
+	start n1
+	until_ok 10 status_is n1 ready
+	kill_hard n1
+	on n1 nft flush ruleset # as after a boot: no rules, no routes, no device
+	on n1 ip link del ginnel0
+	on n1 ip route flush table main proto 177
+	capture_proves_itself n1 10.77.2.1
+	echo 'no-such-key: 1' >>"$LAB/n1/ginnel.yaml"
+	run on n1 "$GINNEL_BIN/ginneld" --state "$LAB/n1/state" --run "$LAB/n1/run" \
+		--config "$LAB/n1/ginnel.yaml"
+	[ "$status" = 1 ]
+	[[ "$output" == *no-such-key* ]]
+	on n1 nft list table inet ginnel >/dev/null
+	capture_start
+	markers_to n1 10.77.2.1 100 1000
+	capture_stop
+	[ "$captured_markers" = 0 ]
 }

@@ -45,6 +45,14 @@ static struct ca *ca;
 static struct cert_trust *trust;
 static struct side a = {.name = "a", .other = "b"}, b = {.name = "b", .other = "a"};
 
+/* What arrived; no number twice in a stretch of the test (the numbers begin at 0 in each). */
+static uint8_t seen[2][1 << 18];
+
+static void forget(void)
+{
+	memset(seen, 0, sizeof(seen));
+}
+
 static void make_identity(struct side *s)
 {
 	struct ca_grant g = {.cluster = "lab", .node = s->name, .role = ROLE_NODE};
@@ -92,6 +100,26 @@ static void make_sockets(struct side *s)
 	CHECK(!endpoint_parse(&s->at, "127.0.0.1", ntohs(in.sin_port)));
 }
 
+/* A node that lies: it takes 10.77.9.0/24 for its own, and the other's 10.77.8.0/24 for the other's. */
+static struct snapshot *make_lying_snapshot(struct side *s, const struct side *other)
+{
+	struct snapshot_peer sp = {.peer = s->peer, .keep_up = true, .nendpoints = 1};
+	struct prefix not_its_own, not_the_others, others[2];
+	struct snapshot *snap;
+
+	CHECK(!prefix_parse(&not_its_own, "10.77.9.0/24"));
+	CHECK(!prefix_parse(&not_the_others, "10.77.8.0/24"));
+	others[0] = s->others;
+	others[1] = not_the_others;
+	sp.endpoints[0] = other->at;
+	CHECK(!snapshot_new(&snap, s->wolf, s->name, 1));
+	CHECK(!snapshot_add_self(snap, &s->own));
+	CHECK(!snapshot_add_self(snap, &not_its_own));
+	CHECK(!snapshot_add_peer(snap, &sp, others, 2));
+	CHECK(!snapshot_seal(snap));
+	return snap;
+}
+
 static struct snapshot *make_snapshot(struct side *s, const struct side *other)
 {
 	struct snapshot_peer sp = {.peer = s->peer, .keep_up = true, .nendpoints = 1};
@@ -131,13 +159,17 @@ static void send_packet(struct side *s, uint8_t src3, uint8_t dst3, uint32_t num
 
 static unsigned drain(struct side *s)
 {
-	uint8_t p[2048];
+	uint8_t p[2048], *mine = seen[s == &b];
 	unsigned n = 0;
+	uint32_t number;
 	ssize_t len;
 
 	while ((len = recv(s->tun[1], p, sizeof(p), MSG_DONTWAIT)) > 0) {
 		CHECK(len == VNET + 100);
 		CHECK(p[VNET + 12] == 10 && p[VNET + 16] == 10);
+		memcpy(&number, p + VNET + 28, 4);
+		CHECK(number < sizeof(seen[0]));
+		CHECK(!mine[number]++);
 		n++;
 	}
 	return n;
@@ -226,6 +258,7 @@ int main(void)
 	wait_up(&b);
 	settle(&b);
 	CHECK(drain(&b) == 1);
+	forget();
 
 	for (uint32_t i = 0; i < n; i++) {
 		send_packet(&a, 1, 2, i);
@@ -252,8 +285,22 @@ int main(void)
 	CHECK(dropped(&a, DROP_SOURCE) == 1);
 	CHECK(dropped(&a, DROP_NO_ROUTE) == 1);
 
+	/* A peer that is let in but lies: neither a source that is not its own gets in, nor a packet
+	 * for somebody else.
+	 */
+	engine_publish(b.engine, make_lying_snapshot(&b, &a));
+	send_packet(&b, 9, 1, 0);
+	send_packet(&b, 2, 8, 0);
+	settle(&b);
+	settle(&a);
+	CHECK(drain(&a) == 0);
+	CHECK(dropped(&a, DROP_SOURCE) == 2);
+	CHECK(dropped(&a, DROP_DESTINATION) == 1);
+	engine_publish(b.engine, make_snapshot(&b, &a));
+
 	balance(&a);
 	balance(&b);
+	forget();
 	/* One side goes in good order and comes back; the other notices at once. */
 	engine_stop(b.engine);
 	b.engine = NULL;

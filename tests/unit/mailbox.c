@@ -44,6 +44,7 @@ Test(mailbox, gives_back_in_order_and_knows_when_it_is_full)
 		for (int i = 0; i < 4; i++)
 			cr_expect(put(&m, i));
 		cr_expect_not(put(&m, 9));
+		cr_expect_eq(mailbox_waiting(&m), 4);
 		for (int i = 0; i < 4; i++)
 			cr_expect_eq(take(&m), i);
 	}
@@ -75,4 +76,20 @@ Test(mailbox, refuses_a_size_that_is_no_power_of_two)
 
 	cr_expect_eq(mailbox_init(&m, 8, 0), -EINVAL);
 	cr_expect_eq(mailbox_init(&m, 8, 3), -EINVAL);
+}
+
+/* Who does not empty the box before it sleeps is not woken for what it left: it has to look again. */
+Test(mailbox, what_was_left_in_it_wakes_nobody)
+{
+	struct mailbox m;
+
+	cr_assert_eq(mailbox_init(&m, sizeof(int), 8), 0);
+	for (int i = 0; i < 4; i++)
+		put(&m, i);
+	mailbox_awake(&m);
+	cr_expect_eq(take(&m), 0);
+	put(&m, 4);
+	cr_expect_not(readable(&m));
+	cr_expect_not_null(mailbox_next(&m));
+	mailbox_clear(&m);
 }
