@@ -54,9 +54,9 @@ guarded() { on n1 nft list table inet ginnel >/dev/null && on n1 ip link show gi
 	on c2 iperf3 -s -1 >/dev/null 2>&1 3>&- &
 	until_ok 5 on c2 sh -c 'ss -ltn | grep -q :5201'
 	run -0 on c1 iperf3 -C cubic -c 10.77.2.2 -t 1 -J
-	[ "$(jq '.end.sum_received.bytes > 5000000' <<<"$output")" = true ]
+	[ "$(jq '.end.sum_received.bytes > 500000' <<<"$output")" = true ]
 	capture_stop
-	[ "$captured_frames" -gt 1000 ]
+	[ "$captured_frames" -gt 200 ]
 	[ "$captured_markers" = 0 ]
 	[ "$captured_drops" = 0 ]
 	grep -q 'forwarding is on now' "$LAB/n1/log"
