@@ -28,6 +28,7 @@ lab_up() { # NODES
 lab_node() { # NAME ADDRESS... : one more host on the wire
 	local name=$1 a
 	shift
+	LAB_NODES="$LAB_NODES $name" # first: what is half made goes too
 	ip netns add "$LAB_P$name"
 	ip -n "$LAB_P$name" link set lo up
 	ip link add u0 netns "$LAB_P$name" type veth peer name "u$name" netns "${LAB_P}wire"
@@ -48,7 +49,6 @@ lab_node() { # NAME ADDRESS... : one more host on the wire
 		;;
 	esac
 	mkdir -p "$LAB/$name"
-	LAB_NODES="$LAB_NODES $name"
 }
 
 lab_down() {
