@@ -44,6 +44,7 @@ static int add_member(struct control *c, struct snapshot *s, struct member *m, b
 		err = peer_new(&m->peer, m->name);
 		if (err)
 			return err;
+		log_info("node known", "peer", m->name, NULL);
 	}
 	sp.peer = m->peer;
 	sp.incarnation = m->incarnation;

@@ -338,8 +338,10 @@ static int check_identity(struct daemon *d)
 	fflush(NULL);
 	pid = fork();
 	if (pid == 0) {
-		/* With the rights that the processes will read it with, or they could not later. */
-		if (geteuid() == 0 && isolate_parent() < 0)
+		/* One's own PKI with the rights that the engine will read it with, or it could not
+		 * later; the folders of enrolled nodes are opened for it beforehand.
+		 */
+		if (d->node.is_static && geteuid() == 0 && isolate_parent() < 0)
 			_exit(EXIT_FAILED);
 		_exit(look_at_identity(d));
 	}
