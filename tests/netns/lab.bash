@@ -34,8 +34,8 @@ lab_node() { # NAME ADDRESS... : one more host on the wire
 	ip link add u0 netns "$LAB_P$name" type veth peer name "u$name" netns "${LAB_P}wire"
 	in_wire ip link set "u$name" master br0 up
 	# A frame on the wire is a frame, not a batch of them.
-	on "$name" ethtool -K u0 tso off gso off gro off >/dev/null 2>&1 || true
-	in_wire ethtool -K "u$name" tso off gso off gro off >/dev/null 2>&1 || true
+	on "$name" ethtool -K u0 tso off gso off gro off tx-udp-segmentation off
+	in_wire ethtool -K "u$name" tso off gso off gro off tx-udp-segmentation off
 	on "$name" sysctl -qw net.ipv6.conf.u0.accept_dad=0 net.ipv6.conf.u0.accept_ra=0
 	for a in "$@"; do ip -n "$LAB_P$name" addr add "$a" dev u0; done
 	ip -n "$LAB_P$name" link set u0 up
