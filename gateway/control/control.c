@@ -482,7 +482,6 @@ int control_run(const struct control_params *p)
 		.params = p,
 		.node = p->node,
 		.floor = p->identity->info.not_before,
-		.started = clock_now(),
 	};
 	int err;
 

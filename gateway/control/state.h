@@ -24,7 +24,6 @@ struct control {
 	int64_t strangers_since; /* refusals of strangers in this second */
 	unsigned strangers;
 	time_t floor;            /* no clock before this is believed */
-	int64_t started;
 	int exit_code;
 };
 

@@ -2,7 +2,7 @@
 /* notice - what the handshake thread tells control of strangers: who was refused, and why.
  *
  * What happens to known peers stands in their status; this is for those who are nobody yet. A bounded
- * mailbox: when control is behind, notices are counted and lost, never waited for.
+ * mailbox: when control is behind, notices are lost, never waited for.
  */
 #pragma once
 #include "tun/ip.h"
