@@ -168,8 +168,7 @@ static int file_read(int dir, const char *name, void *buf, size_t max, size_t *l
 		err = -errno;
 	else if (!S_ISREG(st.st_mode))
 		err = -EINVAL;
-	else if (secret &&
-		 ((st.st_mode & (S_IRWXG | S_IRWXO)) || !trusted_owner(dir, st.st_uid)))
+	else if (secret && ((st.st_mode & (S_IRWXG | S_IRWXO)) || !trusted_owner(dir, st.st_uid)))
 		err = -EPERM;
 	else if (st.st_size > 0 && (uintmax_t)st.st_size > max)
 		err = -EFBIG;

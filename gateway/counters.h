@@ -5,15 +5,16 @@
  * numbers. Invariant after each batch: read = delivered + waiting + sum of drops.
  */
 #pragma once
+#include "gateway/drops.h"
 #include <stdatomic.h>
 #include <stdint.h>
-#include "gateway/drops.h"
 
 struct counters {
-	_Atomic uint64_t tun_read, tun_delivered;   /* packets from the device; put on the wire */
-	_Atomic uint64_t wire_read, wire_delivered; /* packets out of records; written to the device */
+	_Atomic uint64_t tun_read, tun_delivered; /* packets from the device; put on the wire */
+	_Atomic uint64_t wire_read,
+		wire_delivered; /* packets out of records; written to the device */
 	_Atomic uint64_t datagrams_in, datagrams_out;
-	_Atomic uint64_t control;                   /* control frames and records without packets */
+	_Atomic uint64_t control; /* control frames and records without packets */
 	_Atomic uint64_t drops[DROP_COUNT];
 };
 
@@ -21,7 +22,7 @@ struct counters {
 static inline void count_add(_Atomic uint64_t *c, uint64_t n)
 {
 	atomic_store_explicit(c, atomic_load_explicit(c, memory_order_relaxed) + n,
-			      memory_order_relaxed);
+	                      memory_order_relaxed);
 }
 
 void counters_sum(struct counters *total, const struct counters *one);

@@ -33,7 +33,7 @@ enum drop {
 #define X(id, name, text) DROP_##id,
 	DROPS(X)
 #undef X
-	DROP_COUNT
+		DROP_COUNT
 };
 
 const char *drop_name(enum drop why); /* "no-route" */

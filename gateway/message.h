@@ -12,17 +12,11 @@
 #include <stdint.h>
 #include <sys/types.h>
 
-#define MESSAGE_MAX 16384
-#define MESSAGE_FDS_MAX 20 /* engine: folder, 8 queues, 8 sockets, control */
-#define MESSAGE_CHILD_FD 3 /* a child's end of its socketpair with the parent */
+#define MESSAGE_MAX      16384
+#define MESSAGE_FDS_MAX  20 /* engine: folder, 8 queues, 8 sockets, control */
+#define MESSAGE_CHILD_FD 3  /* a child's end of its socketpair with the parent */
 
-enum process {
-	PROCESS_PARENT,
-	PROCESS_ENGINE,
-	PROCESS_MANAGER,
-	PROCESS_CA,
-	PROCESS_COUNT
-};
+enum process { PROCESS_PARENT, PROCESS_ENGINE, PROCESS_MANAGER, PROCESS_CA, PROCESS_COUNT };
 
 const char *process_name(enum process p);
 
@@ -57,19 +51,19 @@ struct message {
 
 /* What descriptors a START carries, in order; the counts say how many of each. */
 struct message_start {
-	int32_t ndir;     /* 1: the process's own state folder */
-	int32_t ntun;     /* engine: queues of the device */
-	int32_t nudp;     /* engine: UDP sockets, in worker order (one of each family or dual) */
-	int32_t nlisten;  /* engine: control; manager: TCP 4748; ca: its operators' socket */
-	int32_t npeer;    /* manager, ca: the socketpair between the two */
+	int32_t ndir;      /* 1: the process's own state folder */
+	int32_t ntun;      /* engine: queues of the device */
+	int32_t nudp;      /* engine: UDP sockets, in worker order (one of each family or dual) */
+	int32_t nlisten;   /* engine: control; manager: TCP 4748; ca: its operators' socket */
+	int32_t npeer;     /* manager, ca: the socketpair between the two */
 	uint32_t uid, gid; /* to change to */
 };
 
 /* From the parent to the engine for status. */
 struct message_health {
-	uint8_t guard_ok;    /* rules and routes stand */
+	uint8_t guard_ok; /* rules and routes stand */
 	uint8_t device_ok;
-	uint8_t manager_ok;  /* 1 runs, 0 does not, 2: no such process on this node */
+	uint8_t manager_ok; /* 1 runs, 0 does not, 2: no such process on this node */
 	uint8_t ca_ok;
 };
 
@@ -77,59 +71,59 @@ struct message_health {
  * arrays by whoever receives.
  */
 struct message_sign {
-	uint8_t kind;               /* enum sign_kind */
+	uint8_t kind; /* enum sign_kind */
 	uint8_t token_id[8];
 	uint8_t exporter[32];
-	char name[64];              /* asked for; NUL-terminated */
+	char name[64]; /* asked for; NUL-terminated */
 	uint16_t csr_len, sig_len;
 	uint8_t csr[2048];
 	uint8_t sig[72];
-	uint8_t source[16];         /* of the joiner, for the rate limit of wrong proofs */
+	uint8_t source[16]; /* of the joiner, for the rate limit of wrong proofs */
 };
 
 enum sign_kind {
-	SIGN_JOIN = 1,    /* node certificate against a token */
+	SIGN_JOIN = 1, /* node certificate against a token */
 };
 
 /* Why the ca refused: also the answer's "reason" in the API and the text `ginnel join` prints. */
-#define SIGN_RESULTS(X)                                                                    \
-	X(OK, "ok", "signed")                                                              \
-	X(NO_TOKEN, "no-token", "no such token")                                           \
-	X(TOKEN_USED, "token-used", "the token was used by another key")                   \
-	X(TOKEN_EXPIRED, "token-expired", "the token has expired")                         \
-	X(TOKEN_REVOKED, "token-revoked", "the token was revoked")                         \
-	X(TOKEN_NAME, "token-name", "the token is made for another name")                  \
-	X(PROOF, "proof", "the proof does not match the token")                            \
-	X(NAME_TAKEN, "name-taken", "a node of that name exists and has another key")      \
-	X(NAME_INVALID, "name-invalid", "the name is no lower case DNS label")             \
-	X(REQUEST, "request", "the certificate request cannot be read")                    \
-	X(RATE, "rate", "too many wrong proofs from this address")                         \
-	X(REFUSED, "refused", "the request is not allowed")                                \
+#define SIGN_RESULTS(X)                                                               \
+	X(OK, "ok", "signed")                                                         \
+	X(NO_TOKEN, "no-token", "no such token")                                      \
+	X(TOKEN_USED, "token-used", "the token was used by another key")              \
+	X(TOKEN_EXPIRED, "token-expired", "the token has expired")                    \
+	X(TOKEN_REVOKED, "token-revoked", "the token was revoked")                    \
+	X(TOKEN_NAME, "token-name", "the token is made for another name")             \
+	X(PROOF, "proof", "the proof does not match the token")                       \
+	X(NAME_TAKEN, "name-taken", "a node of that name exists and has another key") \
+	X(NAME_INVALID, "name-invalid", "the name is no lower case DNS label")        \
+	X(REQUEST, "request", "the certificate request cannot be read")               \
+	X(RATE, "rate", "too many wrong proofs from this address")                    \
+	X(REFUSED, "refused", "the request is not allowed")                           \
 	X(FAILED, "failed", "the ca could not write its ledger")
 
 enum sign_result {
 #define X(id, name, text) SIGN_##id,
 	SIGN_RESULTS(X)
 #undef X
-	SIGN_RESULT_COUNT
+		SIGN_RESULT_COUNT
 };
 
 const char *sign_result_name(enum sign_result r);
 const char *sign_result_text(enum sign_result r);
 
 struct message_signed {
-	uint8_t result;             /* enum sign_result */
-	uint8_t role;               /* enum cert_role granted */
+	uint8_t result; /* enum sign_result */
+	uint8_t role;   /* enum cert_role granted */
 	uint64_t incarnation;
-	uint16_t nchain;            /* leaf, intermediate, root */
+	uint16_t nchain; /* leaf, intermediate, root */
 	uint16_t len[3];
-	uint8_t chain[3 * 2048];    /* DER, one after the other */
+	uint8_t chain[3 * 2048]; /* DER, one after the other */
 	uint16_t nlabels;
-	char labels[16][128];       /* "key=value", granted */
+	char labels[16][128]; /* "key=value", granted */
 };
 
 int message_send(int fd, enum message_type type, uint32_t seq, const void *body, size_t len,
-		 const int *fds, int nfds);
+                 const int *fds, int nfds);
 /* from: who sits at the other end. 0; -EAGAIN; -EPIPE the other end is gone; -EBADMSG against the
  * table. Descriptors of a refused message are closed.
  */

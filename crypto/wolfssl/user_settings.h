@@ -17,7 +17,7 @@
 #define SIZEOF_LONG      8
 #define SIZEOF_LONG_LONG 8
 #define HAVE_THREAD_LS
-#define HAVE_GMTIME_R /* else threads that judge certificates share gmtime's buffer */
+#define HAVE_GMTIME_R    /* else threads that judge certificates share gmtime's buffer */
 #define HAVE_PTHREAD     1
 #define WOLFSSL_PTHREADS 1
 #define TFM_TIMING_RESISTANT

@@ -1,6 +1,10 @@
 /* SPDX-License-Identifier: GPL-3.0-or-later */
 #include "gateway/control/control.h"
 
+#include "gateway/clock.h"
+#include "gateway/control/state.h"
+#include "gateway/control/status.h"
+#include "gateway/control/uplink.h"
 #include <errno.h>
 #include <event2/buffer.h>
 #include <event2/bufferevent.h>
@@ -11,17 +15,13 @@
 #include <string.h>
 #include <sys/socket.h>
 #include <unistd.h>
-#include "gateway/clock.h"
-#include "gateway/control/state.h"
-#include "gateway/control/status.h"
-#include "gateway/control/uplink.h"
 
 /* syscalls(engine): accept4 epoll_wait getsockopt */
 
-#define COALESCE_USEC 20000 /* changes that come together make one snapshot */
-#define CLIENT_TIMEOUT 10   /* seconds for a question and its answer */
-#define GROUPS_MAX 256
-#define STRANGERS_LOGGED 5  /* a second */
+#define COALESCE_USEC    20000 /* changes that come together make one snapshot */
+#define CLIENT_TIMEOUT   10    /* seconds for a question and its answer */
+#define GROUPS_MAX       256
+#define STRANGERS_LOGGED 5 /* a second */
 
 time_t control_wall(void *control)
 {
@@ -64,7 +64,8 @@ static int build_snapshot(struct control *c, struct snapshot **out)
 
 	if (err)
 		return err;
-	HASH_ITER(hh, c->watch.members, m, tmp) {
+	HASH_ITER(hh, c->watch.members, m, tmp)
+	{
 		err = add_member(c, s, m, keep_up);
 		if (err)
 			goto fail;
@@ -133,8 +134,8 @@ static int static_members(struct control *c)
 				m->endpoints[m->nendpoints++] = p->endpoints[k].at;
 			else
 				log_warn("endpoint left out", "peer", p->name, "endpoint",
-					 p->endpoints[k].host, "reason",
-					 "names are not resolved yet", NULL);
+				         p->endpoints[k].host, "reason",
+				         "names are not resolved yet", NULL);
 		}
 		HASH_ADD_STR(c->watch.members, name, m);
 	}
@@ -151,7 +152,7 @@ static void log_peer(const struct peer *p, const struct peer_status *s)
 	case PEER_UP:
 		endpoint_format(&s->endpoint, at);
 		log_info("session up", "peer", p->name, "transport", "dtls", "endpoint", at, "kex",
-			 s->kex, NULL);
+		         s->kex, NULL);
 		break;
 	case PEER_DOWN:
 		log_warn("session down", "peer", p->name, "reason", s->last_error, NULL);
@@ -172,7 +173,7 @@ static void log_stranger(struct control *c, const struct notice *n)
 	if (now - c->strangers_since >= 1000000000LL) {
 		if (c->strangers > STRANGERS_LOGGED)
 			log_warn("handshakes refused besides", "count",
-				 log_num(more, c->strangers - STRANGERS_LOGGED), NULL);
+			         log_num(more, c->strangers - STRANGERS_LOGGED), NULL);
 		c->strangers_since = now;
 		c->strangers = 0;
 	}
@@ -194,7 +195,8 @@ static void on_engine(evutil_socket_t fd, short what, void *arg)
 		return;
 	while ((n = engine_notice(c->engine)))
 		log_stranger(c, n);
-	HASH_ITER(hh, c->watch.members, m, tmp) {
+	HASH_ITER(hh, c->watch.members, m, tmp)
+	{
 		struct peer_status s;
 
 		if (!m->peer)
@@ -242,9 +244,9 @@ static json_t *answer(struct control *c, const char *line, size_t len)
 		a = json_pack("{ss}", "ginnel", GINNEL_VERSION);
 	json_decref(q);
 	return a ? a
-		 : json_pack("{ss}", "error",
-			     "question: ginneld does not know it; are ginnel and ginneld of one "
-			     "version?");
+	         : json_pack("{ss}", "error",
+	                     "question: ginneld does not know it; are ginnel and ginneld of one "
+	                     "version?");
 }
 
 static void client_answer(struct client *cl, json_t *a)
@@ -335,10 +337,10 @@ static void client_new(struct control *c, int fd)
 	bufferevent_enable(cl->bev, EV_READ | EV_WRITE);
 	if (!may_ask(fd)) {
 		log_warn("control socket refused", "reason", "not root and not in group ginnel",
-			 NULL);
+		         NULL);
 		client_answer(cl, json_pack("{ss}", "error",
-					    "control: you are neither root nor in the group "
-					    "ginnel; use sudo"));
+		                            "control: you are neither root nor in the group "
+		                            "ginnel; use sudo"));
 	}
 	return;
 fail:
@@ -412,10 +414,10 @@ static int first_members(struct control *c)
 	err = watch_load(&c->watch, AT_FDCWD, why, sizeof(why));
 	if (err == -EBADMSG)
 		log_warn("last state on disk is no use", "file", WATCH_STATE_FILE, "reason", why,
-			 NULL);
+		         NULL);
 	else if (err && err != -ENOENT)
 		log_warn("last state on disk cannot be read", "file", WATCH_STATE_FILE, "reason",
-			 strerror(-err), NULL);
+		         strerror(-err), NULL);
 	return 0; /* a manager will tell */
 }
 

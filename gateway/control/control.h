@@ -11,10 +11,10 @@
 #include "gateway/message.h"
 #include "gateway/node.h"
 
-#define CONTROL_WORKERS 1        /* so many queues of the device, and UDP sockets, it serves */
-#define CONTROL_EAGER_NODES 64   /* so many nodes at most: lane 0 to every peer from the start */
+#define CONTROL_WORKERS     1  /* so many queues of the device, and UDP sockets, it serves */
+#define CONTROL_EAGER_NODES 64 /* so many nodes at most: lane 0 to every peer from the start */
 #define CONTROL_CLIENTS_MAX 32
-#define CONTROL_LINE_MAX 4096    /* a question */
+#define CONTROL_LINE_MAX    4096 /* a question */
 
 struct control_params {
 	const struct config *config;

@@ -1,9 +1,9 @@
 /* SPDX-License-Identifier: GPL-3.0-or-later */
 /* state - what control's files share: one struct, one thread. */
 #pragma once
-#include <event2/event.h>
 #include "gateway/control/control.h"
 #include "gateway/control/watch.h"
+#include <event2/event.h>
 
 #define CONTROL_MTU 1420
 
@@ -14,16 +14,16 @@ struct control {
 	const struct node *node;
 	struct event_base *base;
 	struct event *on_parent, *on_engine, *on_listen, *on_members;
-	struct wolf *wolf;       /* of tunnels */
+	struct wolf *wolf; /* of tunnels */
 	struct engine *engine;
-	struct watch watch;      /* members; of static peers too */
-	struct uplink *uplink;   /* NULL: static peers, no manager */
+	struct watch watch;    /* members; of static peers too */
+	struct uplink *uplink; /* NULL: static peers, no manager */
 	struct message_health health;
 	bool health_known;
 	unsigned clients;
 	int64_t strangers_since; /* refusals of strangers in this second */
 	unsigned strangers;
-	time_t floor;            /* no clock before this is believed */
+	time_t floor; /* no clock before this is believed */
 	int exit_code;
 };
 

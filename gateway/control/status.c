@@ -1,13 +1,13 @@
 /* SPDX-License-Identifier: GPL-3.0-or-later */
 #include "gateway/control/status.h"
 
-#include <stdio.h>
-#include <string.h>
 #include "gateway/clock.h"
 #include "gateway/control/uplink.h"
+#include <stdio.h>
+#include <string.h>
 
 #define MANAGER_GRACE 60                 /* seconds without one before we say degraded */
-#define WAITED_FOR (5 * 1000000000LL)    /* a packet asked for a session so recently */
+#define WAITED_FOR    (5 * 1000000000LL) /* a packet asked for a session so recently */
 
 static json_t *time_json(time_t t)
 {
@@ -117,8 +117,8 @@ json_t *status_peers(struct control *c)
 
 	HASH_SORT(c->watch.members, by_name);
 	HASH_ITER(hh, c->watch.members, m, tmp)
-		if (m->peer)
-			json_array_append_new(list, peer_json(m));
+	if (m->peer)
+		json_array_append_new(list, peer_json(m));
 	return list;
 }
 
@@ -127,8 +127,8 @@ static void add_route(json_t *list, const struct prefix *p, const char *via, con
 	char text[PREFIX_TEXT_MAX];
 
 	prefix_format(p, text);
-	json_array_append_new(list, json_pack("{ssssss}", "prefix", text, "via", via, "source",
-					      source));
+	json_array_append_new(list,
+	                      json_pack("{ssssss}", "prefix", text, "via", via, "source", source));
 }
 
 json_t *status_routes(struct control *c)
@@ -142,8 +142,8 @@ json_t *status_routes(struct control *c)
 		add_route(list, &n->prefixes[i], "local", source);
 	HASH_SORT(c->watch.members, by_name);
 	HASH_ITER(hh, c->watch.members, m, tmp)
-		for (unsigned i = 0; m->peer && i < m->nprefixes; i++)
-			add_route(list, &m->prefixes[i], m->name, source);
+	for (unsigned i = 0; m->peer && i < m->nprefixes; i++)
+		add_route(list, &m->prefixes[i], m->name, source);
 	for (unsigned i = 0; i < n->noverlay; i++)
 		add_route(list, &n->overlay[i], "unreachable", source);
 	for (unsigned i = 0; i < n->npools; i++)
@@ -172,7 +172,8 @@ static void judge_peers(struct control *c, json_t *reasons)
 	int64_t now = clock_now();
 	struct member *m, *tmp;
 
-	HASH_ITER(hh, c->watch.members, m, tmp) {
+	HASH_ITER(hh, c->watch.members, m, tmp)
+	{
 		char text[160];
 		int64_t wanted;
 		struct peer_status s;
@@ -184,7 +185,7 @@ static void judge_peers(struct control *c, json_t *reasons)
 		if (s.state == PEER_UP || !wanted || now - wanted > WAITED_FOR)
 			continue;
 		snprintf(text, sizeof(text), "packets wait for %s, which is %s", m->name,
-			 peer_state_name(s.state));
+		         peer_state_name(s.state));
 		because(reasons, text);
 	}
 }
@@ -205,8 +206,7 @@ static void judge_manager(struct control *c, json_t *reasons)
 	char text[400];
 	time_t since;
 
-	if (!c->uplink || uplink_reachable(c->uplink, &since) ||
-	    time(NULL) - since < MANAGER_GRACE)
+	if (!c->uplink || uplink_reachable(c->uplink, &since) || time(NULL) - since < MANAGER_GRACE)
 		return;
 	snprintf(text, sizeof(text), "no manager answers: %s", uplink_error(c->uplink));
 	because(reasons, text);
@@ -253,7 +253,7 @@ static json_t *manager_json(struct control *c)
 		return json_null();
 	reachable = uplink_reachable(c->uplink, &since);
 	return json_pack("{sssbso}", "name", uplink_manager(c->uplink), "reachable", reachable,
-			 "since", time_json(since));
+	                 "since", time_json(since));
 }
 
 json_t *status_json(struct control *c)
@@ -275,8 +275,9 @@ json_t *status_json(struct control *c)
 	json_object_set_new(o, "mtu", json_integer(CONTROL_MTU));
 	json_object_set_new(o, "policy_version", json_null());
 	json_object_set_new(o, "manager", manager_json(c));
-	json_object_set_new(o, "cert", json_pack("{soss}", "not_after", time_json(own->not_after),
-						 "serial", own->serial));
+	json_object_set_new(
+		o, "cert",
+		json_pack("{soss}", "not_after", time_json(own->not_after), "serial", own->serial));
 	json_object_set_new(o, "list", json_null());
 	json_object_set_new(o, "peers", status_peers(c));
 	json_object_set_new(o, "drops", drops_json(c));

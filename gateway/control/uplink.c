@@ -1,6 +1,9 @@
 /* SPDX-License-Identifier: GPL-3.0-or-later */
 #include "gateway/control/uplink.h"
 
+#include "crypto/secret.h"
+#include "gateway/clock.h"
+#include "gateway/h2.h"
 #include <errno.h>
 #include <netdb.h>
 #include <netinet/in.h>
@@ -10,30 +13,27 @@
 #include <string.h>
 #include <sys/socket.h>
 #include <unistd.h>
-#include "crypto/secret.h"
-#include "gateway/clock.h"
-#include "gateway/h2.h"
 
 /* syscalls(engine): socket connect recv send getsockopt setsockopt */
 
 #define CONNECT_TIMEOUT (5 * 1000000000LL)
-#define READ_CHUNK 65536
-#define PUMP_ROUNDS 4
+#define READ_CHUNK      65536
+#define PUMP_ROUNDS     4
 
 struct uplink {
 	struct control *control;
-	struct wolf *wolf;     /* without admission: whoever is a manager of the cluster */
+	struct wolf *wolf;          /* without admission: whoever is a manager of the cluster */
 	unsigned manager, endpoint; /* whom we try */
 	int fd;
 	struct event *io, *timer;
 	short events;
 	struct h2 *h2;
-	int64_t born;          /* of the attempt */
+	int64_t born; /* of the attempt */
 	unsigned backoff;
 	bool reachable;
 	time_t since;
-	char error[256];       /* of the last attempt */
-	char refused[256];     /* what we hold against this connection; the callbacks may not end it */
+	char error[256];   /* of the last attempt */
+	char refused[256]; /* what we hold against this connection; the callbacks may not end it */
 	void *announce, *watch; /* addresses of these tell answers apart */
 };
 
@@ -133,7 +133,7 @@ static void on_line(void *arg, void *user, const char *line, size_t len)
 	(void)user;
 	if (result == WATCH_REFUSED) {
 		log_error("manager's state refused", "manager", uplink_manager(u), "reason", why,
-			  NULL);
+		          NULL);
 		snprintf(u->refused, sizeof(u->refused), "its state was refused: %s", why);
 		return;
 	}
@@ -147,7 +147,7 @@ static void on_line(void *arg, void *user, const char *line, size_t len)
 }
 
 static void on_response(void *arg, void *user, int status, const char *body, size_t len,
-			const char *why)
+                        const char *why)
 {
 	struct uplink *u = arg;
 	char text[16];
@@ -156,8 +156,8 @@ static void on_response(void *arg, void *user, int status, const char *body, siz
 		return;
 	snprintf(text, sizeof(text), "%d", status);
 	log_warn("manager refused a request", "manager", uplink_manager(u), "request",
-		 user == &u->announce ? "announce" : "watch", "status", text, "reason",
-		 why ? why : "", NULL);
+	         user == &u->announce ? "announce" : "watch", "status", text, "reason",
+	         why ? why : "", NULL);
 	if (user == &u->watch)
 		snprintf(u->refused, sizeof(u->refused), "the watch ended: %s", text);
 	(void)body;
@@ -191,8 +191,8 @@ static void ask(struct uplink *u)
 	free(text);
 	if (c->watch.generation)
 		snprintf(path, sizeof(path), "/v1/watch?generation=%llu&revision=%llu",
-			 (unsigned long long)c->watch.generation,
-			 (unsigned long long)c->watch.revision);
+		         (unsigned long long)c->watch.generation,
+		         (unsigned long long)c->watch.revision);
 	else
 		snprintf(path, sizeof(path), "/v1/watch");
 	h2_ask_watch(u->h2, path, &u->watch);
@@ -201,9 +201,8 @@ static void ask(struct uplink *u)
 static int start_tls(struct uplink *u)
 {
 	const struct node *n = u->control->node;
-	struct cert_expect expect = {.cluster = n->cluster,
-				     .node = uplink_manager(u),
-				     .role = ROLE_MANAGER};
+	struct cert_expect expect = {
+		.cluster = n->cluster, .node = uplink_manager(u), .role = ROLE_MANAGER};
 	struct stream *s;
 	int err = stream_dial(&s, u->wolf, ALPN_CONTROL, &expect);
 
@@ -298,9 +297,9 @@ static void uplink_io(evutil_socket_t fd, short what, void *arg)
 		char why[256];
 
 		snprintf(why, sizeof(why), "%s",
-			 *u->refused      ? u->refused
-			 : *h2_why(u->h2) ? h2_why(u->h2)
-					  : strerror(err ? -err : EPIPE));
+		         *u->refused      ? u->refused
+		         : *h2_why(u->h2) ? h2_why(u->h2)
+		                          : strerror(err ? -err : EPIPE));
 		uplink_failed(u, why);
 		return;
 	}

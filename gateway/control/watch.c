@@ -1,13 +1,13 @@
 /* SPDX-License-Identifier: GPL-3.0-or-later */
 #include "gateway/control/watch.h"
 
+#include "crypto/keyfile.h"
+#include "gateway/h2.h"
 #include <errno.h>
 #include <stdarg.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include "crypto/keyfile.h"
-#include "gateway/h2.h"
 
 #define STATE_BYTES_MAX (32 << 20) /* 10,000 nodes of 3 KiB */
 
@@ -24,7 +24,8 @@ static void members_free(struct member **members)
 {
 	struct member *m, *tmp;
 
-	HASH_ITER(hh, *members, m, tmp) {
+	HASH_ITER(hh, *members, m, tmp)
+	{
 		HASH_DEL(*members, m);
 		member_free(m);
 	}
@@ -91,7 +92,8 @@ static int parse_prefixes(struct member *m, json_t *list, const struct node *n)
 
 	if (!json_is_array(list) || json_array_size(list) > WATCH_PREFIXES)
 		return -EBADMSG;
-	json_array_foreach(list, i, v) {
+	json_array_foreach(list, i, v)
+	{
 		struct prefix *p = &m->prefixes[i];
 
 		if (!json_is_string(v) || prefix_parse(p, json_string_value(v)) ||
@@ -111,7 +113,8 @@ static int parse_endpoints(struct member *m, json_t *list, const struct node *n)
 
 	if (!json_is_array(list) || json_array_size(list) > SNAPSHOT_ENDPOINTS)
 		return -EBADMSG;
-	json_array_foreach(list, i, v) {
+	json_array_foreach(list, i, v)
+	{
 		struct endpoint *e = &m->endpoints[m->nendpoints];
 
 		if (!json_is_string(v))
@@ -131,10 +134,11 @@ static int parse_labels(struct member *m, json_t *labels)
 
 	if (!json_is_object(labels))
 		return -EBADMSG;
-	json_object_foreach(labels, key, v) {
+	json_object_foreach(labels, key, v)
+	{
 		if (!json_is_string(v) ||
 		    snprintf(text, sizeof(text), "%s=%s", key, json_string_value(v)) >=
-			    (int)sizeof(text) ||
+		            (int)sizeof(text) ||
 		    cert_labels_add(&m->labels, text))
 			return -EBADMSG;
 	}
@@ -173,7 +177,8 @@ static bool overlaps_another(struct member *members, const struct member *m)
 {
 	struct member *o, *tmp;
 
-	HASH_ITER(hh, members, o, tmp) {
+	HASH_ITER(hh, members, o, tmp)
+	{
 		if (!strcmp(o->name, m->name))
 			continue;
 		for (unsigned i = 0; i < o->nprefixes; i++)
@@ -202,8 +207,8 @@ static bool any_overlap(struct member *members)
 	bool found = !all;
 
 	HASH_ITER(hh, members, m, tmp)
-		for (unsigned i = 0; all && i < m->nprefixes; i++)
-			all[n++] = m->prefixes[i];
+	for (unsigned i = 0; all && i < m->nprefixes; i++)
+		all[n++] = m->prefixes[i];
 	if (all)
 		qsort(all, n, sizeof(*all), by_address);
 	for (size_t i = 1; !found && i < n; i++)
@@ -227,7 +232,8 @@ static int add_nodes(struct watch *w, json_t *nodes)
 
 	if (!json_is_array(nodes))
 		return -EBADMSG;
-	json_array_foreach(nodes, i, j) {
+	json_array_foreach(nodes, i, j)
+	{
 		struct member *m;
 		int err = member_parse(&m, j, w->node);
 
@@ -273,8 +279,8 @@ static enum watch_result take_state(struct watch *w, json_t *line, char *why, si
 	w->coming_generation = generation;
 	w->coming_revision = revision;
 	return add_nodes(w, json_object_get(line, "nodes"))
-		       ? refuse(why, max, "a node record that cannot be read")
-		       : WATCH_NOTHING;
+	               ? refuse(why, max, "a node record that cannot be read")
+	               : WATCH_NOTHING;
 }
 
 static enum watch_result take_nodes(struct watch *w, json_t *line, char *why, size_t max)
@@ -282,8 +288,8 @@ static enum watch_result take_nodes(struct watch *w, json_t *line, char *why, si
 	if (!w->receiving)
 		return refuse(why, max, "nodes outside of a state");
 	return add_nodes(w, json_object_get(line, "nodes"))
-		       ? refuse(why, max, "a node record that cannot be read")
-		       : WATCH_NOTHING;
+	               ? refuse(why, max, "a node record that cannot be read")
+	               : WATCH_NOTHING;
 }
 
 /* A node that stays keeps its peer: that carries its sessions. */
@@ -301,7 +307,8 @@ static enum watch_result take_sync(struct watch *w, char *why, size_t max)
 		return refuse(why, max, "a sync outside of a state");
 	if (any_overlap(w->coming))
 		return refuse(why, max, "two nodes hold the same prefix");
-	HASH_ITER(hh, w->coming, m, tmp) {
+	HASH_ITER(hh, w->coming, m, tmp)
+	{
 		before = watch_find(w, m->name);
 		if (before)
 			inherit(m, before);
@@ -387,7 +394,7 @@ enum watch_result watch_line(struct watch *w, const char *line, size_t len, char
 	else if (!strcmp(type, "change"))
 		result = take_change(w, j, why, max);
 	else if (!strcmp(type, "resume") &&
-		 (read_revision(j, &generation, &revision) || generation != w->generation))
+	         (read_revision(j, &generation, &revision) || generation != w->generation))
 		result = refuse(why, max, "a resume of another generation");
 	/* Other types are of a newer manager: not for us. */
 	json_decref(j);
@@ -405,9 +412,9 @@ int watch_save(const struct watch *w, int dir)
 	int err;
 
 	HASH_ITER(hh, w->members, m, tmp)
-		json_array_append(nodes, m->json);
+	json_array_append(nodes, m->json);
 	doc = json_pack("{sIsIso}", "generation", (json_int_t)w->generation, "revision",
-			(json_int_t)w->revision, "nodes", nodes);
+	                (json_int_t)w->revision, "nodes", nodes);
 	text = doc ? json_dumps(doc, JSON_COMPACT) : NULL;
 	json_decref(doc);
 	if (!text)
@@ -434,7 +441,7 @@ int watch_load(struct watch *w, int dir, char *why, size_t max)
 	if (!doc)
 		snprintf(why, max, "no JSON");
 	else if (take_state(w, doc, why, max) != WATCH_REFUSED &&
-		 take_sync(w, why, max) != WATCH_REFUSED)
+	         take_sync(w, why, max) != WATCH_REFUSED)
 		err = 0;
 	json_decref(doc);
 done:

@@ -7,14 +7,14 @@
  * the revision only rises. No I/O, no thread; control's.
  */
 #pragma once
-#include <jansson.h>
 #include "gateway/engine/snapshot.h"
 #include "gateway/hash.h"
 #include "gateway/node.h"
+#include <jansson.h>
 
 #define WATCH_MEMBERS_MAX 10000
-#define WATCH_PREFIXES 4
-#define WATCH_STATE_FILE "state.json"
+#define WATCH_PREFIXES    4
+#define WATCH_STATE_FILE  "state.json"
 
 struct member {
 	char name[CERT_NAME_MAX + 1];

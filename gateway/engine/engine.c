@@ -1,12 +1,12 @@
 /* SPDX-License-Identifier: GPL-3.0-or-later */
 #include "gateway/engine/engine.h"
 
+#include "gateway/engine/rcu.h"
 #include <errno.h>
 #include <signal.h>
 #include <stdlib.h>
 #include <sys/eventfd.h>
 #include <unistd.h>
-#include "gateway/engine/rcu.h"
 
 /* syscalls(engine): write */
 
@@ -63,7 +63,7 @@ static void join_workers(struct engine *e, unsigned n)
 }
 
 int engine_start(struct engine **out, struct snapshot *s, const int *tun_fds, const int *udp_fds,
-		 unsigned n)
+                 unsigned n)
 {
 	struct engine *e = calloc(1, sizeof(*e));
 	unsigned made = 0, running = 0;

@@ -6,11 +6,11 @@
  * engine_event_fd became readable.
  */
 #pragma once
-#include <pthread.h>
 #include "gateway/engine/handshake.h"
 #include "gateway/engine/notice.h"
 #include "gateway/engine/snapshot.h"
 #include "gateway/engine/worker.h"
+#include <pthread.h>
 
 #define ENGINE_NOTICES 64
 
@@ -19,18 +19,18 @@ struct engine {
 	_Atomic bool device_gone;
 	_Atomic(struct snapshot *) snapshot; /* freed by RCU */
 	uint64_t serial;
-	int event_fd;              /* something changed: control looks */
+	int event_fd; /* something changed: control looks */
 	unsigned nworkers;
 	struct worker *workers;
 	struct handshake handshake;
-	struct mailbox notices;    /* struct notice, from the handshake thread */
+	struct mailbox notices; /* struct notice, from the handshake thread */
 };
 
 /* One worker per queue and socket. Takes s; the descriptors stay the caller's. *out is written before
  * the threads run, for engine_admit, and is NULL again on error.
  */
 int engine_start(struct engine **out, struct snapshot *s, const int *tun_fds, const int *udp_fds,
-		 unsigned n);
+                 unsigned n);
 /* Says goodbye to all peers, ends the threads, frees. */
 void engine_stop(struct engine *e);
 

@@ -13,7 +13,7 @@
 #include "tun/ip.h"
 
 #define FRAME_BUNDLE_MAX 64 /* packets in a record */
-#define FRAME_PING_LEN 9
+#define FRAME_PING_LEN   9
 
 enum frame_kind { FRAME_PACKETS, FRAME_PING, FRAME_PONG };
 

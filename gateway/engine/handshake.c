@@ -1,16 +1,16 @@
 /* SPDX-License-Identifier: GPL-3.0-or-later */
 #include "gateway/engine/handshake.h"
 
+#include "crypto/secret.h"
+#include "gateway/clock.h"
+#include "gateway/engine/engine.h"
+#include "gateway/engine/rcu.h"
 #include <errno.h>
 #include <poll.h>
 #include <stdio.h>
 #include <string.h>
 #include <sys/eventfd.h>
 #include <unistd.h>
-#include "crypto/secret.h"
-#include "gateway/clock.h"
-#include "gateway/engine/engine.h"
-#include "gateway/engine/rcu.h"
 
 /* syscalls(engine): poll read getrandom sendmsg */
 
@@ -165,7 +165,7 @@ static void half_up(struct handshake *h, struct half *half, int64_t now)
 	struct handover *hand;
 
 	hand = sp && !snapshot_refuses(h->snapshot, sp->peer, info) ? mailbox_reserve(&w->adopt)
-								     : NULL;
+	                                                            : NULL;
 	if (!hand) { /* the peer left the cluster in this moment, or the worker is far behind */
 		drop(h, DROP_HANDSHAKE_FULL);
 		half_free(h, half);
@@ -184,8 +184,7 @@ static void half_up(struct handshake *h, struct half *half, int64_t now)
 	half_free(h, half);
 }
 
-static void half_step(struct handshake *h, struct half *half, enum session_state state,
-		      int64_t now)
+static void half_step(struct handshake *h, struct half *half, enum session_state state, int64_t now)
 {
 	if (state == SESSION_UP)
 		half_up(h, half, now);
@@ -282,7 +281,7 @@ static void cookies_age(struct handshake *h, int64_t now)
 
 /* A datagram that begins a handshake, or brings its cookie back. */
 static void accept_hello(struct handshake *h, unsigned worker, const struct stranger *d,
-			 int64_t now)
+                         int64_t now)
 {
 	uint8_t address[ADDRESS_BYTES];
 	const struct addr *source = &d->path.remote.addr;
@@ -305,8 +304,8 @@ static void accept_hello(struct handshake *h, unsigned worker, const struct stra
 	cookies_age(h, now);
 	reply.socket = &h->engine->workers[worker].udp;
 	address_bytes(address, &d->path.remote);
-	if (draw_cid(a.cid, worker) || session_listener_feed(h->listener, &a, d->data, d->len, now,
-							     &reply.session) != 1)
+	if (draw_cid(a.cid, worker) ||
+	    session_listener_feed(h->listener, &a, d->data, d->len, now, &reply.session) != 1)
 		return;
 	/* Its cookie came back: it is where it says, and what it began before is over. */
 	old = half_by_remote(h, &d->path.remote, true);
@@ -326,7 +325,7 @@ static void accept_hello(struct handshake *h, unsigned worker, const struct stra
 }
 
 static void half_datagram(struct handshake *h, struct half *half, const struct stranger *d,
-			  int64_t now)
+                          int64_t now)
 {
 	if (!half->path.local.family) /* not again: datagrams of a handshake prove nothing */
 		half->path.local = d->path.local;
@@ -342,8 +341,8 @@ static void forward_late(struct handshake *h, const struct stranger *d, const ui
 	for (unsigned i = 0; i < HANDSHAKE_HANDED && i < h->nhanded; i++)
 		ours |= !memcmp(h->handed[i], cid, SESSION_CID_LEN);
 	late = ours && cid[0] < h->engine->nworkers
-		       ? mailbox_reserve(&h->engine->workers[cid[0]].adopt)
-		       : NULL;
+	               ? mailbox_reserve(&h->engine->workers[cid[0]].adopt)
+	               : NULL;
 	if (!late) {
 		drop(h, DROP_UNKNOWN_CID);
 		return;
@@ -457,7 +456,8 @@ static void handshake_poll(struct handshake *h, int64_t next, int64_t now)
 	uint64_t kicks;
 
 	for (unsigned i = 0; i < n; i++)
-		fds[i] = (struct pollfd){.fd = h->engine->workers[i].strangers.fd, .events = POLLIN};
+		fds[i] =
+			(struct pollfd){.fd = h->engine->workers[i].strangers.fd, .events = POLLIN};
 	fds[n] = (struct pollfd){.fd = h->kick, .events = POLLIN};
 	rcu_leave(&h->engine->snapshot);
 	poll(fds, n + 1, clock_poll_ms(next, now));

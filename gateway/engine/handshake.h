@@ -6,22 +6,22 @@
  * snapshot is refused inside the handshake.
  */
 #pragma once
-#include <pthread.h>
 #include "crypto/session.h"
 #include "gateway/counters.h"
 #include "gateway/engine/ratelimit.h"
 #include "gateway/engine/snapshot.h"
 #include "gateway/engine/udp.h"
+#include <pthread.h>
 
-#define HANDSHAKE_HALF_MAX 256      /* half-open sessions */
+#define HANDSHAKE_HALF_MAX      256 /* half-open sessions */
 #define HANDSHAKE_STRANGERS_MAX 128 /* of them from addresses that no peer announces */
-#define HANDSHAKE_BACKOFF_MIN (500 * 1000000LL)
-#define HANDSHAKE_BACKOFF_MAX (30 * 1000000000LL)
-#define HANDSHAKE_HELLOS 50         /* per second and source prefix of strangers */
-#define HANDSHAKE_HELLOS_BURST 100
-#define HANDSHAKE_COOKIE_LIFE (60 * 1000000000LL)
+#define HANDSHAKE_BACKOFF_MIN   (500 * 1000000LL)
+#define HANDSHAKE_BACKOFF_MAX   (30 * 1000000000LL)
+#define HANDSHAKE_HELLOS        50 /* per second and source prefix of strangers */
+#define HANDSHAKE_HELLOS_BURST  100
+#define HANDSHAKE_COOKIE_LIFE   (60 * 1000000000LL)
 
-#define HANDSHAKE_PROVE (2 * 1000000000LL)       /* from a handshake's end to a record that opened */
+#define HANDSHAKE_PROVE  (2 * 1000000000LL) /* from a handshake's end to a record that opened */
 #define HANDSHAKE_HANDED 64 /* CIDs given to workers, of which datagrams may still come here */
 
 struct engine;
@@ -31,9 +31,9 @@ struct half {
 	struct session *session; /* NULL: the place is free */
 	const struct udp_socket *socket;
 	struct udp_path path;
-	struct peer *peer;       /* whom we dialled, a reference; NULL: it came to us */
+	struct peer *peer; /* whom we dialled, a reference; NULL: it came to us */
 	bool stranger;
-	unsigned worker;         /* whose the lane will be */
+	unsigned worker; /* whose the lane will be */
 };
 
 struct handshake {

@@ -1,13 +1,13 @@
 /* SPDX-License-Identifier: GPL-3.0-or-later */
 /* The way in: datagram → lane → session → frame → addresses → TUN. Only this side eats foreign bytes. */
-#include <errno.h>
 #include "gateway/engine/engine.h"
 #include "gateway/engine/worker.h"
 #include "tun/tun.h"
+#include <errno.h>
 
 /* Identity decides: a key owns its addresses, and only ours are delivered. */
 static enum drop inbound_packet(struct worker *w, struct lane *l, const uint8_t *data,
-				const struct ip_view *ip)
+                                const struct ip_view *ip)
 {
 	const struct snapshot *s = w->snapshot;
 
@@ -41,7 +41,7 @@ static void inbound_control(struct worker *w, struct lane *l, int64_t now)
 }
 
 static enum drop inbound_record(struct worker *w, struct lane *l, const uint8_t *data, size_t len,
-				int64_t now)
+                                int64_t now)
 {
 	ssize_t n = lane_open(w, l, data, len, now);
 	int err;
@@ -68,18 +68,18 @@ static enum drop inbound_record(struct worker *w, struct lane *l, const uint8_t 
 	l->last_data = now;
 	count_add(&w->counters.wire_read, w->frame.n);
 	for (unsigned i = 0; i < w->frame.n; i++) {
-		enum drop why = inbound_packet(w, l, w->frame.packets[i].data,
-					       &w->frame.packets[i].ip);
+		enum drop why =
+			inbound_packet(w, l, w->frame.packets[i].data, &w->frame.packets[i].ip);
 
-		count_add(why == DROP_NONE ? &w->counters.wire_delivered
-					   : &w->counters.drops[why], 1);
+		count_add(why == DROP_NONE ? &w->counters.wire_delivered : &w->counters.drops[why],
+		          1);
 	}
 	return DROP_NONE;
 }
 
 /* DROP_NONE: delivered, a control record, or the handshake thread's now. */
 static enum drop inbound_datagram(struct worker *w, const struct udp_path *path,
-				  const uint8_t *data, size_t len, int64_t now)
+                                  const uint8_t *data, size_t len, int64_t now)
 {
 	const uint8_t *cid = session_datagram_cid(data, len);
 	struct lane *l = cid ? lane_find(w, cid) : NULL;

@@ -1,11 +1,11 @@
 /* SPDX-License-Identifier: GPL-3.0-or-later */
 #include "gateway/engine/lane.h"
 
+#include "gateway/engine/engine.h"
+#include "gateway/engine/worker.h"
 #include <errno.h>
 #include <stdlib.h>
 #include <string.h>
-#include "gateway/engine/engine.h"
-#include "gateway/engine/worker.h"
 
 static struct peer_slot *slot_of(struct worker *w, struct lane *l)
 {
@@ -40,7 +40,7 @@ static void emit(void *arg, const uint8_t *datagram, size_t len)
  * takes a place in the batch.
  */
 enum drop lane_send(struct worker *w, struct lane *l, const uint8_t *plain, size_t len,
-		    unsigned packets, int64_t now)
+                    unsigned packets, int64_t now)
 {
 	unsigned i;
 	ssize_t n;
@@ -67,13 +67,13 @@ enum drop lane_send(struct worker *w, struct lane *l, const uint8_t *plain, size
 }
 
 ssize_t lane_open(struct worker *w, struct lane *l, const uint8_t *datagram, size_t len,
-		  int64_t now)
+                  int64_t now)
 {
 	ssize_t n;
 
 	n = session_open(l->session, datagram, len, w->plain, WORKER_PLAIN_MAX, now);
 	worker_tick_by(w, session_state(l->session) == SESSION_UP ? session_deadline(l->session)
-								   : now);
+	                                                          : now);
 	return n;
 }
 
@@ -159,7 +159,7 @@ static void make_active(struct worker *w, struct lane *l, int64_t now)
 	take_aside(s, l);
 	s->active = l;
 	peer_set_session(l->peer, session_peer(l->session), &l->path.remote,
-			 session_kex(l->session), session_cipher(l->session));
+	                 session_kex(l->session), session_cipher(l->session));
 	send_waiting(w, l, now);
 }
 
@@ -219,12 +219,11 @@ static bool rests(struct worker *w, const struct lane *l, const char *error)
 {
 	const struct snapshot_peer *sp = snapshot_find(w->snapshot, l->peer->name);
 
-	return !error ||
-	       (session_state(l->session) == SESSION_CLOSED && sp && !sp->keep_up);
+	return !error || (session_state(l->session) == SESSION_CLOSED && sp && !sp->keep_up);
 }
 
 static void peer_without_lane(struct worker *w, struct peer *p, bool rest, const char *error,
-			      int64_t now)
+                              int64_t now)
 {
 	peer_set_state(p, rest ? PEER_IDLE : PEER_DOWN, error, time(NULL));
 	if (!rest)
@@ -237,7 +236,8 @@ void lane_end(struct worker *w, struct lane *l, const char *error, bool goodbye,
 	struct peer_slot *s = slot_of(w, l);
 	bool rest = rests(w, l, error), last;
 
-	last = l->proven ? atomic_fetch_sub(&l->peer->lanes, 1) == 1 : !atomic_load(&l->peer->lanes);
+	last = l->proven ? atomic_fetch_sub(&l->peer->lanes, 1) == 1
+	                 : !atomic_load(&l->peer->lanes);
 	if (goodbye)
 		session_close(l->session);
 	if (s->active == l)
@@ -281,9 +281,9 @@ static int64_t tick_active(struct worker *w, struct lane *l, int64_t now)
 		lane_end(w, l, NULL, true, now);
 		return INT64_MAX;
 	}
-	ask = !l->proven ? l->last_ping + LANE_PING
+	ask = !l->proven      ? l->last_ping + LANE_PING
 	      : l->unanswered ? l->unanswered + LANE_ANSWER
-			      : l->last_rx + LANE_QUIET;
+	                      : l->last_rx + LANE_QUIET;
 	if (ask < l->last_ping + LANE_PING)
 		ask = l->last_ping + LANE_PING;
 	if (now >= ask) {
@@ -322,7 +322,8 @@ int64_t lanes_tick(struct worker *w, int64_t now)
 	int64_t next = INT64_MAX;
 	struct lane *l, *tmp;
 
-	HASH_ITER(hh, w->lanes, l, tmp) {
+	HASH_ITER(hh, w->lanes, l, tmp)
+	{
 		if (session_deadline(l->session) <= now)
 			session_tick(l->session, now);
 		if (l->dead || session_state(l->session) != SESSION_UP) {
@@ -333,7 +334,7 @@ int64_t lanes_tick(struct worker *w, int64_t now)
 		}
 		next = least(next, session_deadline(l->session));
 		next = least(next, slot_of(w, l)->active == l ? tick_active(w, l, now)
-							      : tick_other(w, l, now));
+		                                              : tick_other(w, l, now));
 	}
 	return next;
 }
@@ -342,7 +343,8 @@ void lanes_judge(struct worker *w, int64_t now)
 {
 	struct lane *l, *tmp;
 
-	HASH_ITER(hh, w->lanes, l, tmp) {
+	HASH_ITER(hh, w->lanes, l, tmp)
+	{
 		const char *why = snapshot_refuses(w->snapshot, l->peer, session_peer(l->session));
 
 		if (why)
@@ -355,5 +357,5 @@ void lanes_end_all(struct worker *w, int64_t now)
 	struct lane *l, *tmp;
 
 	HASH_ITER(hh, w->lanes, l, tmp)
-		lane_end(w, l, "ginneld ends", true, now);
+	lane_end(w, l, "ginneld ends", true, now);
 }

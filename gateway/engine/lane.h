@@ -12,16 +12,16 @@
 #include "gateway/engine/udp.h"
 #include "gateway/hash.h"
 
-#define SECONDS(n) ((n) * 1000000000LL)
-#define LANE_QUIET SECONDS(10)     /* nothing heard for so long: ask */
-#define LANE_ANSWER SECONDS(2)     /* we send and nothing comes back: ask */
-#define LANE_PING SECONDS(1)       /* between questions */
-#define LANE_DEAD SECONDS(6)       /* unanswered for so long: lost */
-#define LANE_TWINS SECONDS(3)      /* sessions born so close came of both sides dialling */
-#define LANE_LINGER SECONDS(15)    /* a superseded lane that stays silent is closed */
+#define SECONDS(n)   ((n)*1000000000LL)
+#define LANE_QUIET   SECONDS(10)   /* nothing heard for so long: ask */
+#define LANE_ANSWER  SECONDS(2)    /* we send and nothing comes back: ask */
+#define LANE_PING    SECONDS(1)    /* between questions */
+#define LANE_DEAD    SECONDS(6)    /* unanswered for so long: lost */
+#define LANE_TWINS   SECONDS(3)    /* sessions born so close came of both sides dialling */
+#define LANE_LINGER  SECONDS(15)   /* a superseded lane that stays silent is closed */
 #define LANE_AGE_MAX SECONDS(3600) /* rekey by a fresh handshake */
-#define LANE_REKEY SECONDS(30)     /* asked for, and none has taken over: ask again */
-#define LANE_IDLE SECONDS(600)     /* without a packet: closed, unless it is to be open always */
+#define LANE_REKEY   SECONDS(30)   /* asked for, and none has taken over: ask again */
+#define LANE_IDLE    SECONDS(600)  /* without a packet: closed, unless it is to be open always */
 
 struct worker;
 
@@ -31,15 +31,15 @@ struct lane {
 	struct lane *next;            /* peer's others */
 	struct worker *worker;        /* its owner */
 	struct session *session;
-	struct peer *peer;            /* a reference */
+	struct peer *peer; /* a reference */
 	struct udp_path path;
-	bool proven;                  /* a record of the peer opened */
-	bool dead;                    /* seals no more */
-	int64_t rekey_at;             /* past it a successor is asked for (again), once it is due */
-	int64_t last_data;            /* a packet went out or came in */
+	bool proven;       /* a record of the peer opened */
+	bool dead;         /* seals no more */
+	int64_t rekey_at;  /* past it a successor is asked for (again), once it is due */
+	int64_t last_data; /* a packet went out or came in */
 	int64_t born;
 	int64_t last_rx;
-	int64_t unanswered;           /* when we first sent since last_rx; 0: nothing since */
+	int64_t unanswered; /* when we first sent since last_rx; 0: nothing since */
 	int64_t last_ping;
 };
 
@@ -58,10 +58,10 @@ void lane_adopt(struct worker *w, struct handover *h, int64_t now);
 struct lane *lane_find(struct worker *w, const uint8_t *cid);
 /* Seals into the worker's batch. packets: how many of ours it carries (0: a control frame). */
 enum drop lane_send(struct worker *w, struct lane *l, const uint8_t *plain, size_t len,
-		    unsigned packets, int64_t now);
+                    unsigned packets, int64_t now);
 /* Opens a datagram into the worker's plain; as session_open. */
 ssize_t lane_open(struct worker *w, struct lane *l, const uint8_t *datagram, size_t len,
-		  int64_t now);
+                  int64_t now);
 /* Counts a packet that went out by it. */
 void lane_sent(struct lane *l, size_t len);
 /* A record opened. */

@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: GPL-3.0-or-later */
 /* The way out: TUN → route → peer → session → batch. */
-#include <errno.h>
 #include "gateway/engine/worker.h"
 #include "tun/tun.h"
+#include <errno.h>
 
 static enum drop outbound_packet(struct worker *w, const uint8_t *data, size_t len, int64_t now)
 {

@@ -62,7 +62,7 @@ void peer_set_state(struct peer *p, enum peer_state state, const char *error, ti
 }
 
 void peer_set_session(struct peer *p, const struct cert_info *info, const struct endpoint *at,
-		      const char *kex, const char *cipher)
+                      const char *kex, const char *cipher)
 {
 	pthread_mutex_lock(&p->lock);
 	p->status.endpoint = *at;

@@ -5,10 +5,10 @@
  * Each part below has one writer, said beside it.
  */
 #pragma once
-#include <pthread.h>
-#include <stdatomic.h>
 #include "crypto/cert.h"
 #include "tun/ip.h"
+#include <pthread.h>
+#include <stdatomic.h>
 
 #define ENGINE_WORKERS_MAX 8
 
@@ -41,19 +41,19 @@ struct peer_status {
 
 /* One worker's: its lanes to this peer. */
 struct peer_slot {
-	struct lane *active;   /* sends; NULL: none */
-	struct lane *others;   /* receive until they fall silent */
-	int64_t asked;         /* when a session was last asked for */
-	unsigned waiting;      /* packets of ours in the worker's waiting room */
+	struct lane *active; /* sends; NULL: none */
+	struct lane *others; /* receive until they fall silent */
+	int64_t asked;       /* when a session was last asked for */
+	unsigned waiting;    /* packets of ours in the worker's waiting room */
 };
 
 /* The handshake thread's. */
 struct peer_dial {
-	struct half *half;     /* our own handshake that is under way */
-	int64_t next;          /* earliest time of the next one */
+	struct half *half; /* our own handshake that is under way */
+	int64_t next;      /* earliest time of the next one */
 	int64_t backoff;
-	unsigned endpoint;     /* which of its endpoints is next */
-	bool wanted;           /* a packet waits, or a lane wants new keys */
+	unsigned endpoint; /* which of its endpoints is next */
+	bool wanted;       /* a packet waits, or a lane wants new keys */
 };
 
 struct peer {
@@ -79,5 +79,5 @@ void peer_put(struct peer *p);
 void peer_set_state(struct peer *p, enum peer_state state, const char *error, time_t wall);
 /* What a proven session says of its peer, and where it is. */
 void peer_set_session(struct peer *p, const struct cert_info *info, const struct endpoint *at,
-		      const char *kex, const char *cipher);
+                      const char *kex, const char *cipher);
 void peer_read_status(struct peer *p, struct peer_status *out);

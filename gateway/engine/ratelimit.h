@@ -11,8 +11,8 @@
 
 struct ratelimit {
 	uint64_t key;
-	int64_t every; /* nanoseconds for one token */
-	int64_t burst; /* tokens that may be saved up */
+	int64_t every;                   /* nanoseconds for one token */
+	int64_t burst;                   /* tokens that may be saved up */
 	int64_t full[RATELIMIT_BUCKETS]; /* when the bucket is full again */
 };
 

@@ -9,10 +9,10 @@
 
 #ifdef __SANITIZE_THREAD__
 #include <sanitizer/tsan_interface.h>
-#define RCU_LEFT(p) __tsan_release(p)
+#define RCU_LEFT(p)     __tsan_release(p)
 #define RCU_ALL_LEFT(p) __tsan_acquire(p)
 #else
-#define RCU_LEFT(p) ((void)(p))
+#define RCU_LEFT(p)     ((void)(p))
 #define RCU_ALL_LEFT(p) ((void)(p))
 #endif
 

@@ -54,7 +54,7 @@ int snapshot_add_self(struct snapshot *s, const struct prefix *p)
 }
 
 int snapshot_add_peer(struct snapshot *s, const struct snapshot_peer *p,
-		      const struct prefix *prefixes, unsigned nprefixes)
+                      const struct prefix *prefixes, unsigned nprefixes)
 {
 	for (unsigned i = 0; i < nprefixes; i++) {
 		int err = route_add(s->routes, &prefixes[i], p->peer);
@@ -94,7 +94,7 @@ const struct snapshot_peer *snapshot_find(const struct snapshot *s, const char *
 }
 
 const char *snapshot_refuses(const struct snapshot *s, const struct peer *p,
-			     const struct cert_info *info)
+                             const struct cert_info *info)
 {
 	const struct snapshot_peer *sp = snapshot_find(s, p->name);
 

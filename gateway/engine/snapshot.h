@@ -12,16 +12,16 @@
 #define SNAPSHOT_ENDPOINTS 8
 
 struct snapshot_peer {
-	struct peer *peer;      /* a reference of ours */
-	uint64_t incarnation;   /* the registry's; 0: any (static peers) */
-	bool keep_up;           /* lane 0 is open without a packet */
+	struct peer *peer;    /* a reference of ours */
+	uint64_t incarnation; /* the registry's; 0: any (static peers) */
+	bool keep_up;         /* lane 0 is open without a packet */
 	unsigned nendpoints;
 	struct endpoint endpoints[SNAPSHOT_ENDPOINTS];
 };
 
 struct snapshot {
-	uint64_t serial;            /* set by engine_publish */
-	struct wolf *wolf;          /* a reference of ours */
+	uint64_t serial;   /* set by engine_publish */
+	struct wolf *wolf; /* a reference of ours */
 	char self_name[CERT_NAME_MAX + 1];
 	struct route_table *routes; /* values: struct peer, or self */
 	struct peer *self;          /* stands for this node in routes; never dialled */
@@ -35,13 +35,13 @@ void snapshot_free(struct snapshot *s);
 int snapshot_add_self(struct snapshot *s, const struct prefix *p);
 /* Takes a reference on p->peer. prefixes are the peer's. */
 int snapshot_add_peer(struct snapshot *s, const struct snapshot_peer *p,
-		      const struct prefix *prefixes, unsigned nprefixes);
+                      const struct prefix *prefixes, unsigned nprefixes);
 /* Ready to be published; nothing is added after it. */
 int snapshot_seal(struct snapshot *s);
 
 const struct snapshot_peer *snapshot_find(const struct snapshot *s, const char *name);
 /* Why a session with this certificate may not carry packets of p any more; NULL: it may. */
 const char *snapshot_refuses(const struct snapshot *s, const struct peer *p,
-			     const struct cert_info *info);
+                             const struct cert_info *info);
 /* Is it an endpoint address of a peer? Those are no strangers. */
 bool snapshot_knows(const struct snapshot *s, const struct addr *a);

@@ -30,8 +30,8 @@ int udp_prepare(struct udp_socket *s, int fd)
 	if (getsockname(fd, (struct sockaddr *)&ss, &len) < 0)
 		return -errno;
 	err = ss.ss_family == AF_INET6
-		      ? setsockopt(fd, IPPROTO_IPV6, IPV6_RECVPKTINFO, &one, sizeof(one))
-		      : setsockopt(fd, IPPROTO_IP, IP_PKTINFO, &one, sizeof(one));
+	              ? setsockopt(fd, IPPROTO_IPV6, IPV6_RECVPKTINFO, &one, sizeof(one))
+	              : setsockopt(fd, IPPROTO_IP, IP_PKTINFO, &one, sizeof(one));
 	if (err < 0)
 		return -errno;
 	s->fd = fd;
@@ -265,7 +265,7 @@ static unsigned run_of(const struct udp_socket *s, const struct udp_batch *b, un
 
 /* The runs of b from datagram `from` on, as messages; counts[] says how many datagrams each holds. */
 static unsigned runs_make(const struct udp_socket *s, struct udp_batch *b, unsigned from,
-			  unsigned counts[UDP_BATCH])
+                          unsigned counts[UDP_BATCH])
 {
 	struct udp_vectors *v = b->v;
 	unsigned runs = 0;
@@ -323,7 +323,7 @@ void udp_flush(struct udp_socket *s, struct udp_batch *b)
 }
 
 bool udp_send(const struct udp_socket *s, const struct udp_path *to, const uint8_t *data,
-	      size_t len)
+              size_t len)
 {
 	_Alignas(struct cmsghdr) uint8_t control[CONTROL_LEN] = {0};
 	struct sockaddr_storage name;

@@ -9,18 +9,18 @@
  * Buffers belong to the worker; a batch is reused each round.
  */
 #pragma once
+#include "tun/ip.h"
 #include <stdbool.h>
 #include <sys/socket.h>
-#include "tun/ip.h"
 
-#define UDP_BATCH 64      /* datagrams out */
-#define UDP_BUFFER 2048   /* a datagram of ours */
-#define UDP_RUNS 16       /* buffers in */
+#define UDP_BATCH   64   /* datagrams out */
+#define UDP_BUFFER  2048 /* a datagram of ours */
+#define UDP_RUNS    16   /* buffers in */
 #define UDP_RUN_MAX 65536
 
 struct udp_socket {
 	int fd;
-	int family; /* AF_INET6: dual-stack; AF_INET */
+	int family;    /* AF_INET6: dual-stack; AF_INET */
 	bool segments; /* the kernel takes runs; off once a device refused one */
 };
 
@@ -63,4 +63,4 @@ unsigned udp_read(const struct udp_socket *s, struct udp_arrival *a);
 void udp_flush(struct udp_socket *s, struct udp_batch *b);
 /* One datagram, outside a worker's round. false: not taken. */
 bool udp_send(const struct udp_socket *s, const struct udp_path *to, const uint8_t *data,
-	      size_t len);
+              size_t len);

@@ -7,10 +7,10 @@
 #pragma once
 #include "gateway/engine/peer.h"
 
-#define WAITING_ROOM 256
+#define WAITING_ROOM     256
 #define WAITING_PER_PEER 32
-#define WAITING_TIME (5 * 1000000000LL)
-#define WAITING_PACKET 2048
+#define WAITING_TIME     (5 * 1000000000LL)
+#define WAITING_PACKET   2048
 
 struct waiting_packet {
 	struct peer *peer; /* a reference; NULL: has left */

@@ -1,13 +1,13 @@
 /* SPDX-License-Identifier: GPL-3.0-or-later */
 #include "gateway/engine/worker.h"
 
+#include "gateway/clock.h"
+#include "gateway/engine/engine.h"
+#include "gateway/engine/rcu.h"
 #include <errno.h>
 #include <poll.h>
 #include <stdlib.h>
 #include <string.h>
-#include "gateway/clock.h"
-#include "gateway/engine/engine.h"
-#include "gateway/engine/rcu.h"
 
 /* syscalls(engine): poll */
 
@@ -111,8 +111,8 @@ void worker_flush(struct worker *w)
 		if (w->tx.len[i])
 			sent++;
 		count_add(w->tx.len[i] ? &w->counters.tun_delivered
-				       : &w->counters.drops[DROP_SEND_FAILED],
-			  w->tx_packets[i]);
+		                       : &w->counters.drops[DROP_SEND_FAILED],
+		          w->tx_packets[i]);
 	}
 	count_add(&w->counters.datagrams_out, sent);
 	w->tx.n = 0;
@@ -135,7 +135,7 @@ bool worker_want(struct worker *w, struct peer *p, int64_t now)
 }
 
 enum drop worker_stranger(struct worker *w, const struct udp_path *path, const uint8_t *data,
-			  size_t len)
+                          size_t len)
 {
 	struct stranger *s;
 

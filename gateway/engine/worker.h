@@ -5,7 +5,6 @@
  * out, in, timers, sleep. The other threads reach it by a mailbox alone.
  */
 #pragma once
-#include <pthread.h>
 #include "gateway/counters.h"
 #include "gateway/engine/frame.h"
 #include "gateway/engine/lane.h"
@@ -13,12 +12,13 @@
 #include "gateway/engine/snapshot.h"
 #include "gateway/engine/udp.h"
 #include "gateway/engine/waiting.h"
+#include <pthread.h>
 
-#define WORKER_ADOPT_SLOTS 64
+#define WORKER_ADOPT_SLOTS    64
 #define WORKER_STRANGER_SLOTS 256
-#define WORKER_CID_SLOTS 128     /* of them at most for records whose CID is of no lane */
-#define WORKER_WANT_SLOTS 16     /* of them for our own wishes alone: no flood may hold those up */
-#define WORKER_PLAIN_MAX 65536
+#define WORKER_CID_SLOTS      128 /* of them at most for records whose CID is of no lane */
+#define WORKER_WANT_SLOTS     16  /* of them for our own wishes alone: no flood may hold those up */
+#define WORKER_PLAIN_MAX      65536
 
 struct engine;
 
@@ -39,14 +39,14 @@ struct worker {
 	struct mailbox adopt;     /* struct handover, from the handshake thread */
 	struct mailbox strangers; /* struct stranger, to the handshake thread */
 	const struct snapshot *snapshot;
-	uint64_t judged;          /* serial of the snapshot that lanes were judged by */
-	int64_t tick;             /* when lanes_tick is due */
-	struct lane *lanes;       /* by CID */
+	uint64_t judged;    /* serial of the snapshot that lanes were judged by */
+	int64_t tick;       /* when lanes_tick is due */
+	struct lane *lanes; /* by CID */
 	struct waiting waiting;
 	struct udp_arrival rx;
 	struct udp_batch tx;
 	unsigned tx_packets[UDP_BATCH]; /* inner packets in each datagram of tx */
-	uint8_t *plain;           /* WORKER_PLAIN_MAX */
+	uint8_t *plain;                 /* WORKER_PLAIN_MAX */
 	uint8_t sealed[UDP_BUFFER];
 	struct frame frame;
 	struct counters counters;
@@ -70,9 +70,9 @@ static inline void worker_tick_by(struct worker *w, int64_t at)
 bool worker_want(struct worker *w, struct peer *p, int64_t now);
 /* Hands a datagram to the handshake thread. */
 enum drop worker_stranger(struct worker *w, const struct udp_path *path, const uint8_t *data,
-			  size_t len);
+                          size_t len);
 
-void outbound_round(struct worker *w, int64_t now);   /* outbound.c */
-bool inbound_round(struct worker *w, int64_t now);    /* inbound.c: true: there may be more */
+void outbound_round(struct worker *w, int64_t now); /* outbound.c */
+bool inbound_round(struct worker *w, int64_t now);  /* inbound.c: true: there may be more */
 /* A datagram that overtook its session on the way here. */
 void inbound_late(struct worker *w, const uint8_t *data, size_t len, int64_t now);

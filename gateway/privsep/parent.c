@@ -367,7 +367,8 @@ static void overdue(struct parent *p, int64_t now)
 		}
 	}
 	if (late)
-		p->stop_at = now + PARENT_KILL_AGAIN_NS; /* one that hangs in the kernel takes its time */
+		p->stop_at = now +
+		             PARENT_KILL_AGAIN_NS; /* one that hangs in the kernel takes its time */
 }
 
 static bool all_gone(const struct parent *p)

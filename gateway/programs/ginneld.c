@@ -381,7 +381,7 @@ static void remember_guarded(const struct daemon *d)
 
 	if (err)
 		log_warn("what is guarded is not remembered", "file", GUARDED_FILE, "reason",
-			 strerror(-err), NULL);
+		         strerror(-err), NULL);
 	free(text);
 }
 
@@ -409,7 +409,7 @@ static int fail_closed(struct daemon *d)
 
 	/* Held by a running ginneld: the guards are its own, and stand. */
 	if ((run >= 0 ? parent_lock(d->state_dir, run, why, sizeof(why))
-		      : folder_lock(d->state_dir)) == -EBUSY ||
+	              : folder_lock(d->state_dir)) == -EBUSY ||
 	    recall_guarded(d) < 0)
 		return EXIT_FAILED;
 	if (!config_device_ok(d->config.device))

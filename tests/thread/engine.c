@@ -7,6 +7,8 @@
  */
 #include "gateway/engine/engine.h"
 
+#include "crypto/ca.h"
+#include "gateway/clock.h"
 #include <errno.h>
 #include <netinet/in.h>
 #include <poll.h>
@@ -15,15 +17,13 @@
 #include <string.h>
 #include <sys/socket.h>
 #include <unistd.h>
-#include "crypto/ca.h"
-#include "gateway/clock.h"
 
-#define CHECK(cond)                                                                            \
-	do {                                                                                   \
-		if (!(cond)) {                                                                 \
-			fprintf(stderr, "%s:%d: %s\n", __FILE__, __LINE__, #cond);             \
-			exit(1);                                                               \
-		}                                                                              \
+#define CHECK(cond)                                                                \
+	do {                                                                       \
+		if (!(cond)) {                                                     \
+			fprintf(stderr, "%s:%d: %s\n", __FILE__, __LINE__, #cond); \
+			exit(1);                                                   \
+		}                                                                  \
 	} while (0)
 
 #define VNET 10
@@ -37,7 +37,7 @@ struct side {
 	struct wolf *wolf;
 	struct peer *peer; /* the other one, as this side sees it */
 	struct endpoint at;
-	int tun[2], udp;   /* tun[0] is the engine's end */
+	int tun[2], udp; /* tun[0] is the engine's end */
 	struct engine *engine;
 };
 
@@ -83,7 +83,8 @@ static void make_trust(void)
 
 	CHECK(!ca_new(&ca, "lab", time(NULL)));
 	ca_chain(ca, &root);
-	CHECK(!cert_to_pem(pem, sizeof(pem), &len, root.at[root.n - 1].der, root.at[root.n - 1].len));
+	CHECK(!cert_to_pem(pem, sizeof(pem), &len, root.at[root.n - 1].der,
+	                   root.at[root.n - 1].len));
 	CHECK(!cert_trust_new(&trust, (uint8_t *)pem, len));
 }
 
@@ -319,7 +320,8 @@ int main(void)
 	CHECK(!snapshot_add_self(alone, &a.own));
 	CHECK(!snapshot_seal(alone));
 	engine_publish(a.engine, alone);
-	for (int64_t end = clock_now() + 5 * 1000000000LL; atomic_load(&a.peer->lanes); usleep(1000))
+	for (int64_t end = clock_now() + 5 * 1000000000LL; atomic_load(&a.peer->lanes);
+	     usleep(1000))
 		CHECK(clock_now() < end);
 	balance(&a);
 	engine_stop(a.engine);

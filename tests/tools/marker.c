@@ -74,7 +74,8 @@ static int send_all(char **v, int size)
 
 static int receive(char **v)
 {
-	struct sockaddr_in6 at = {.sin6_family = AF_INET6, .sin6_port = htons((uint16_t)atoi(v[0]))};
+	struct sockaddr_in6 at = {.sin6_family = AF_INET6,
+	                          .sin6_port = htons((uint16_t)atoi(v[0]))};
 	static uint8_t seen[NUMBERS / 8];
 	unsigned long received = 0, twice = 0;
 	int fd = socket(AF_INET6, SOCK_DGRAM | SOCK_CLOEXEC, 0), big = 8 << 20;
@@ -119,6 +120,7 @@ int main(int argc, char **argv)
 		return send_all(argv + 2, argc == 8 ? atoi(argv[7]) : 64);
 	if (argc == 4 && !strcmp(argv[1], "recv"))
 		return receive(argv + 2);
-	fprintf(stderr, "usage: marker send ADDR PORT MARKER COUNT RATE [SIZE] | recv PORT MARKER\n");
+	fprintf(stderr,
+	        "usage: marker send ADDR PORT MARKER COUNT RATE [SIZE] | recv PORT MARKER\n");
 	return 2;
 }

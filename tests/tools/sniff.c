@@ -10,15 +10,15 @@
 #include <errno.h>
 #include <linux/if_packet.h>
 #include <net/ethernet.h>
+#include <poll.h>
 #include <signal.h>
 #include <stdio.h>
 #include <string.h>
 #include <sys/mman.h>
 #include <sys/socket.h>
-#include <poll.h>
 #include <unistd.h>
 
-#define BLOCK (1 << 20)
+#define BLOCK  (1 << 20)
 #define BLOCKS 64
 
 static volatile sig_atomic_t done;
@@ -31,9 +31,11 @@ static void stop(int sig)
 
 int main(int argc, char **argv)
 {
-	struct tpacket_req3 req = {.tp_block_size = BLOCK, .tp_block_nr = BLOCKS,
-				   .tp_frame_size = 2048, .tp_frame_nr = BLOCK / 2048 * BLOCKS,
-				   .tp_retire_blk_tov = 20};
+	struct tpacket_req3 req = {.tp_block_size = BLOCK,
+	                           .tp_block_nr = BLOCKS,
+	                           .tp_frame_size = 2048,
+	                           .tp_frame_nr = BLOCK / 2048 * BLOCKS,
+	                           .tp_retire_blk_tov = 20};
 	struct tpacket_stats_v3 st;
 	struct sigaction sa = {.sa_handler = stop};
 	unsigned long long frames = 0, marked = 0;
@@ -80,7 +82,7 @@ int main(int argc, char **argv)
 			if (ll->sll_pkttype != PACKET_OUTGOING) {
 				frames++;
 				marked += memmem((char *)h + h->tp_mac, h->tp_snaplen, argv[1],
-						 strlen(argv[1])) != NULL;
+				                 strlen(argv[1])) != NULL;
 			}
 			h = (void *)((char *)h + h->tp_next_offset);
 		}

@@ -6,8 +6,8 @@
 #include <string.h>
 
 /* An IPv4 packet of UDP without payload: 28 bytes. */
-static const uint8_t udp4[28] = {0x45, 0, 0, 28, 0, 0, 0, 0, 64, 17, 0, 0, 10, 77, 1, 1,
-				 10,   77, 2, 1, 0, 7, 0, 9, 0, 8, 0, 0};
+static const uint8_t udp4[28] = {0x45, 0, 0,  28, 0, 0, 0, 0, 64, 17, 0, 0, 10, 77,
+                                 1,    1, 10, 77, 2, 1, 0, 7, 0,  9,  0, 8, 0,  0};
 
 static size_t bundle(uint8_t *out, unsigned n)
 {

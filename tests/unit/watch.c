@@ -38,14 +38,15 @@ static enum watch_result line(const char *text)
 	return watch_line(&w, text, strlen(text), why, sizeof(why));
 }
 
-#define N(i)                                                                                   \
-	"{\"name\":\"n" #i "\",\"role\":\"node\",\"incarnation\":1,\"labels\":{\"zone\":\"z" #i     \
+#define N(i)                                                                                    \
+	"{\"name\":\"n" #i "\",\"role\":\"node\",\"incarnation\":1,\"labels\":{\"zone\":\"z" #i \
 	"\"},\"prefixes\":[\"10.77." #i ".0/24\"],\"endpoints\":[\"10.9.0." #i ":4747\"]}"
 
 static void take_state(void)
 {
-	cr_assert_eq(line("{\"type\":\"state\",\"generation\":1,\"revision\":5,\"nodes\":[" N(1)
-			  "," N(2) "]}"), WATCH_NOTHING, "%s", why);
+	cr_assert_eq(line("{\"type\":\"state\",\"generation\":1,\"revision\":5,\"nodes\":[" N(
+			     1) "," N(2) "]}"),
+	             WATCH_NOTHING, "%s", why);
 	cr_assert_eq(line("{\"type\":\"nodes\",\"nodes\":[" N(3) "]}"), WATCH_NOTHING);
 	cr_assert_eq(HASH_COUNT(w.members), 0); /* not before it is whole */
 	cr_assert_eq(line("{\"type\":\"sync\",\"generation\":1,\"revision\":5}"), WATCH_CHANGED);
@@ -76,11 +77,13 @@ Test(watch, a_cut_connection_leaves_the_old_state)
 Test(watch, changes_add_replace_and_remove)
 {
 	take_state();
-	cr_expect_eq(line("{\"type\":\"change\",\"generation\":1,\"revision\":6,\"node\":" N(4) "}"),
-		     WATCH_CHANGED);
+	cr_expect_eq(
+		line("{\"type\":\"change\",\"generation\":1,\"revision\":6,\"node\":" N(4) "}"),
+		WATCH_CHANGED);
 	cr_expect_eq(HASH_COUNT(w.members), 4);
-	cr_expect_eq(line("{\"type\":\"change\",\"generation\":1,\"revision\":7,\"removed\":\"n2\"}"),
-		     WATCH_CHANGED);
+	cr_expect_eq(
+		line("{\"type\":\"change\",\"generation\":1,\"revision\":7,\"removed\":\"n2\"}"),
+		WATCH_CHANGED);
 	cr_expect_null(watch_find(&w, "n2"));
 	cr_expect_eq(w.revision, 7);
 }
@@ -104,25 +107,26 @@ Test(watch, never_goes_back_within_a_generation)
 {
 	take_state();
 	cr_expect_eq(line("{\"type\":\"state\",\"generation\":1,\"revision\":4,\"nodes\":[]}"),
-		     WATCH_REFUSED);
+	             WATCH_REFUSED);
 	cr_expect_eq(line("{\"type\":\"state\",\"generation\":0,\"revision\":9,\"nodes\":[]}"),
-		     WATCH_REFUSED);
+	             WATCH_REFUSED);
 	/* An old change is one that the state held already. */
-	cr_expect_eq(line("{\"type\":\"change\",\"generation\":1,\"revision\":5,\"removed\":\"n2\"}"),
-		     WATCH_NOTHING);
+	cr_expect_eq(
+		line("{\"type\":\"change\",\"generation\":1,\"revision\":5,\"removed\":\"n2\"}"),
+		WATCH_NOTHING);
 	cr_expect_not_null(watch_find(&w, "n2"));
-	cr_expect_eq(line("{\"type\":\"change\",\"generation\":2,\"revision\":6,\"removed\":\"n2\"}"),
-		     WATCH_REFUSED);
+	cr_expect_eq(
+		line("{\"type\":\"change\",\"generation\":2,\"revision\":6,\"removed\":\"n2\"}"),
+		WATCH_REFUSED);
 }
 
-#define REFUSED(text)                                                                          \
-	do {                                                                                   \
-		cr_expect_eq(line(text), WATCH_REFUSED, "%s", text);                           \
-		cr_expect_neq(why[0], '\0');                                                   \
+#define REFUSED(text)                                                \
+	do {                                                         \
+		cr_expect_eq(line(text), WATCH_REFUSED, "%s", text); \
+		cr_expect_neq(why[0], '\0');                         \
 	} while (0)
-#define NODE(rest)                                                                             \
-	"{\"type\":\"state\",\"generation\":1,\"revision\":1,\"nodes\":[{" rest "}]}"
-#define ROLE "\"role\":\"node\",\"incarnation\":1,\"labels\":{},"
+#define NODE(rest) "{\"type\":\"state\",\"generation\":1,\"revision\":1,\"nodes\":[{" rest "}]}"
+#define ROLE       "\"role\":\"node\",\"incarnation\":1,\"labels\":{},"
 
 Test(watch, what_cannot_be_read_is_refused)
 {
@@ -140,17 +144,17 @@ Test(watch, what_cannot_be_read_is_refused)
 	REFUSED(NODE("\"name\":\"n2\"," ROLE "\"prefixes\":[\"8.8.8.0/24\"],\"endpoints\":[]"));
 	REFUSED(NODE("\"name\":\"n2\"," ROLE "\"prefixes\":[\"0.0.0.0/0\"],\"endpoints\":[]"));
 	REFUSED(NODE("\"name\":\"n2\",\"role\":\"king\",\"incarnation\":1,\"labels\":{},"
-		     "\"prefixes\":[],\"endpoints\":[]"));
+	             "\"prefixes\":[],\"endpoints\":[]"));
 	REFUSED(NODE("\"name\":\"n2\"," ROLE "\"prefixes\":[],\"endpoints\":[],\"name\":\"n3\""));
 }
 
 Test(watch, two_nodes_never_hold_one_prefix)
 {
 	take_state();
-	REFUSED("{\"type\":\"change\",\"generation\":1,\"revision\":6,\"node\":{\"name\":\"n9\"," ROLE
-		"\"prefixes\":[\"10.77.2.128/25\"],\"endpoints\":[]}}");
-	line("{\"type\":\"state\",\"generation\":1,\"revision\":8,\"nodes\":[" N(1) ",{\"name\":\"n9\","
-	     ROLE "\"prefixes\":[\"10.77.0.0/16\"],\"endpoints\":[]}]}");
+	REFUSED("{\"type\":\"change\",\"generation\":1,\"revision\":6,\"node\":{\"name\":"
+	        "\"n9\"," ROLE "\"prefixes\":[\"10.77.2.128/25\"],\"endpoints\":[]}}");
+	line("{\"type\":\"state\",\"generation\":1,\"revision\":8,\"nodes\":[" N(
+		1) ",{\"name\":\"n9\"," ROLE "\"prefixes\":[\"10.77.0.0/16\"],\"endpoints\":[]}]}");
 	REFUSED("{\"type\":\"sync\",\"generation\":1,\"revision\":8}");
 	cr_expect_eq(HASH_COUNT(w.members), 3);
 }
