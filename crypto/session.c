@@ -19,7 +19,6 @@
 #include "crypto/session.h"
 
 #include <errno.h>
-#include <limits.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -530,18 +529,18 @@ int64_t session_deadline(const struct session *s)
 
 /* -- records of application data ------------------------------------------------------------ */
 
-ssize_t session_seal(struct session *s, const uint8_t *plain, size_t len, uint8_t *out, size_t max)
+ssize_t session_seal(struct session *s, uint8_t *plain, size_t len, uint8_t *out)
 {
 	int r;
 
 	if (s->state != SESSION_UP)
 		return -EPIPE;
-	if (!len || len > SESSION_PLAIN_MAX || max < len + SESSION_OVERHEAD)
+	if (!len || len > SESSION_PLAIN_MAX)
 		return -EMSGSIZE;
 	if (s->sealed >= SESSION_RECORDS_HARD)
 		return -EKEYEXPIRED;
 	s->seal = out;
-	s->seal_max = max;
+	s->seal_max = len + SESSION_OVERHEAD;
 	s->seal_len = 0;
 	r = wolfSSL_write(s->ssl, plain, (int)len);
 	s->seal = NULL;
@@ -590,10 +589,8 @@ static ssize_t verdict(const struct session *s)
 	return s->ssl->curRL.type == application_data ? -EALREADY : 0;
 }
 
-ssize_t session_open(struct session *s, const uint8_t *d, size_t len, uint8_t *out, size_t max,
-                     int64_t now)
+ssize_t session_open(struct session *s, uint8_t *d, size_t len, uint8_t **plain, int64_t now)
 {
-	bool whole = true;
 	int r, error;
 
 	if (s->state != SESSION_UP)
@@ -605,9 +602,9 @@ ssize_t session_open(struct session *s, const uint8_t *d, size_t len, uint8_t *o
 	s->ssl->keys.decryptedCur = 0;
 	s->ssl->curRL.type = 0;
 	clock_in(s, now);
-	r = wolfSSL_read(s->ssl, out, max < INT_MAX ? (int)max : INT_MAX);
+	r = wolfSSL_read(s->ssl, d, (int)len); /* it has a copy */
 	if (r > 0) {
-		whole = wolfSSL_pending(s->ssl) == 0;
+		*plain = d;
 		drain(s, &error);
 	} else {
 		error = wolfSSL_get_error(s->ssl, r);
@@ -626,7 +623,7 @@ ssize_t session_open(struct session *s, const uint8_t *d, size_t len, uint8_t *o
 			return -EPIPE;
 	}
 	if (r > 0)
-		return whole ? r : -EMSGSIZE;
+		return r;
 	return verdict(s);
 }
 

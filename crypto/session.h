@@ -79,19 +79,23 @@ bool session_is_client(const struct session *s);
 const uint8_t *session_cid(const struct session *s); /* ours, SESSION_CID_LEN bytes */
 uint64_t session_sealed(const struct session *s);    /* records sealed so far */
 
-/* Seals one record of plain into out (of max >= len + SESSION_OVERHEAD bytes): one datagram.
- * Returns its length; -EKEYEXPIRED past SESSION_RECORDS_HARD, -EMSGSIZE, -EPIPE not up.
+/* Seals one record of plain (1 to SESSION_PLAIN_MAX bytes) into out, which has room for len +
+ * SESSION_OVERHEAD bytes and does not overlap plain: one datagram. plain[len] is written and put
+ * back, for the content type stands there while it is sealed; so a packet that is cut up in place
+ * need not be copied. Returns the datagram's length; -EKEYEXPIRED past SESSION_RECORDS_HARD,
+ * -EMSGSIZE, -EPIPE not up.
  */
-ssize_t session_seal(struct session *s, const uint8_t *plain, size_t len, uint8_t *out, size_t max);
+ssize_t session_seal(struct session *s, uint8_t *plain, size_t len, uint8_t *out);
 
-/* Opens one datagram. Returns the length of the plaintext in out (of max bytes), 0 if it held no
- * application data (an ACK, a repeated flight: answered by emit), -EBADMSG forged, damaged or not
- * a record for our CID, -EALREADY replayed or too old, -EMSGSIZE the plaintext is larger than max
- * (it is lost), -EPIPE the session closed or failed by it. A datagram carries one record of data:
- * what comes behind the first is not delivered.
+/* Opens one datagram in place. Returns the length of the plaintext, and where it begins within
+ * the datagram in *plain; 0 if it held no application data (an ACK, a repeated flight: answered by
+ * emit), -EBADMSG forged, damaged or not a record for our CID, -EALREADY replayed or too old, -EPIPE
+ * the session closed or failed by it. A datagram carries one record of data: what comes behind the
+ * first is not delivered. Whatever it returns, the datagram is spent: its bytes are those of the
+ * plaintext, or nobody's.
  */
-ssize_t session_open(struct session *s, const uint8_t *datagram, size_t len, uint8_t *out,
-                     size_t max, int64_t now);
+ssize_t session_open(struct session *s, uint8_t *datagram, size_t len, uint8_t **plain,
+                     int64_t now);
 
 /* Emits close_notify. */
 void session_close(struct session *s);

@@ -24,14 +24,14 @@ static enum drop inbound_packet(struct worker *w, struct lane *l, const uint8_t 
 
 static void inbound_control(struct worker *w, struct lane *l, int64_t now)
 {
-	uint8_t pong[FRAME_PING_LEN];
+	uint8_t pong[FRAME_PING_LEN + 1];
 	int64_t unanswered = l->unanswered;
 	uint64_t rtt;
 
 	count_add(&w->counters.control, 1);
 	if (w->frame.kind == FRAME_PING) {
 		frame_format_ping(pong, FRAME_PONG, w->frame.stamp);
-		lane_send(w, l, pong, sizeof(pong), 0, now);
+		lane_send(w, l, pong, FRAME_PING_LEN, 0, now);
 		l->unanswered = unanswered; /* an answer is no question */
 		return;
 	}
@@ -40,10 +40,11 @@ static void inbound_control(struct worker *w, struct lane *l, int64_t now)
 		atomic_store_explicit(&l->peer->rtt_us, (uint32_t)rtt, memory_order_relaxed);
 }
 
-static enum drop inbound_record(struct worker *w, struct lane *l, const uint8_t *data, size_t len,
+static enum drop inbound_record(struct worker *w, struct lane *l, uint8_t *data, size_t len,
                                 int64_t now)
 {
-	ssize_t n = lane_open(w, l, data, len, now);
+	uint8_t *plain = NULL;
+	ssize_t n = lane_open(w, l, data, len, &plain, now);
 	int err;
 
 	if (n == -EPIPE) {
@@ -58,7 +59,7 @@ static enum drop inbound_record(struct worker *w, struct lane *l, const uint8_t 
 		count_add(&w->counters.control, 1);
 		return DROP_NONE;
 	}
-	err = frame_parse(&w->frame, w->plain, (size_t)n);
+	err = frame_parse(&w->frame, plain, (size_t)n);
 	if (err)
 		return err == -EPROTO ? DROP_MALFORMED : DROP_BAD_FRAME;
 	if (w->frame.kind != FRAME_PACKETS) {
@@ -78,8 +79,8 @@ static enum drop inbound_record(struct worker *w, struct lane *l, const uint8_t 
 }
 
 /* DROP_NONE: delivered, a control record, or the handshake thread's now. */
-static enum drop inbound_datagram(struct worker *w, const struct udp_path *path,
-                                  const uint8_t *data, size_t len, int64_t now)
+static enum drop inbound_datagram(struct worker *w, const struct udp_path *path, uint8_t *data,
+                                  size_t len, int64_t now)
 {
 	const uint8_t *cid = session_datagram_cid(data, len);
 	struct lane *l = cid ? lane_find(w, cid) : NULL;
@@ -102,7 +103,7 @@ static void dropped(struct worker *w, enum drop why)
 	count_add(&w->counters.drops[why], 1);
 }
 
-void inbound_late(struct worker *w, const uint8_t *data, size_t len, int64_t now)
+void inbound_late(struct worker *w, uint8_t *data, size_t len, int64_t now)
 {
 	const uint8_t *cid = session_datagram_cid(data, len);
 	struct lane *l = cid ? lane_find(w, cid) : NULL;
@@ -113,7 +114,7 @@ void inbound_late(struct worker *w, const uint8_t *data, size_t len, int64_t now
 /* A run holds datagrams of one size back to back, the last may be shorter. */
 static void inbound_run(struct worker *w, unsigned run, int64_t now)
 {
-	const uint8_t *data = w->rx.data[run];
+	uint8_t *data = w->rx.data[run];
 	size_t left = w->rx.len[run], segment = w->rx.segment[run];
 
 	do {

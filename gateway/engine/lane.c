@@ -39,15 +39,15 @@ static void emit(void *arg, const uint8_t *datagram, size_t len)
 /* Sealed beside the batch first: the session may have something of its own to say before it, which
  * takes a place in the batch.
  */
-enum drop lane_send(struct worker *w, struct lane *l, const uint8_t *plain, size_t len,
-                    unsigned packets, int64_t now)
+enum drop lane_send(struct worker *w, struct lane *l, uint8_t *plain, size_t len, unsigned packets,
+                    int64_t now)
 {
 	unsigned i;
 	ssize_t n;
 
 	if (len > UDP_BUFFER - SESSION_OVERHEAD)
 		return DROP_TOO_BIG;
-	n = session_seal(l->session, plain, len, w->sealed, sizeof(w->sealed));
+	n = session_seal(l->session, plain, len, w->sealed);
 	if (n < 0) {
 		l->dead = true; /* it seals no more: the next tick ends it, and dials anew */
 		worker_tick_by(w, now);
@@ -66,12 +66,12 @@ enum drop lane_send(struct worker *w, struct lane *l, const uint8_t *plain, size
 	return DROP_NONE;
 }
 
-ssize_t lane_open(struct worker *w, struct lane *l, const uint8_t *datagram, size_t len,
+ssize_t lane_open(struct worker *w, struct lane *l, uint8_t *datagram, size_t len, uint8_t **plain,
                   int64_t now)
 {
 	ssize_t n;
 
-	n = session_open(l->session, datagram, len, w->plain, WORKER_PLAIN_MAX, now);
+	n = session_open(l->session, datagram, len, plain, now);
 	worker_tick_by(w, session_state(l->session) == SESSION_UP ? session_deadline(l->session)
 	                                                          : now);
 	return n;
@@ -79,11 +79,11 @@ ssize_t lane_open(struct worker *w, struct lane *l, const uint8_t *datagram, siz
 
 static void ping(struct worker *w, struct lane *l, int64_t now)
 {
-	uint8_t frame[FRAME_PING_LEN];
+	uint8_t frame[FRAME_PING_LEN + 1];
 
 	frame_format_ping(frame, FRAME_PING, (uint64_t)now);
 	l->last_ping = now;
-	lane_send(w, l, frame, sizeof(frame), 0, now); /* a lost one is asked again */
+	lane_send(w, l, frame, FRAME_PING_LEN, 0, now); /* a lost one is asked again */
 }
 
 static bool answers(const struct lane *l, int64_t now)
@@ -138,7 +138,7 @@ void lane_sent(struct lane *l, size_t len)
 
 static void send_waiting(struct worker *w, struct lane *l, int64_t now)
 {
-	const struct waiting_packet *p;
+	struct waiting_packet *p;
 
 	while ((p = waiting_take(&w->waiting, l->peer))) {
 		enum drop why = lane_send(w, l, p->data, p->len, 1, now);

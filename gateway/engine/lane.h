@@ -56,11 +56,11 @@ struct handover {
 
 void lane_adopt(struct worker *w, struct handover *h, int64_t now);
 struct lane *lane_find(struct worker *w, const uint8_t *cid);
-/* Seals into the worker's batch. packets: how many of ours it carries (0: a control frame). */
-enum drop lane_send(struct worker *w, struct lane *l, const uint8_t *plain, size_t len,
-                    unsigned packets, int64_t now);
-/* Opens a datagram into the worker's plain; as session_open. */
-ssize_t lane_open(struct worker *w, struct lane *l, const uint8_t *datagram, size_t len,
+/* Seals into the worker's batch; plain as for session_seal. packets: how many of ours it carries (0: a control frame). */
+enum drop lane_send(struct worker *w, struct lane *l, uint8_t *plain, size_t len, unsigned packets,
+                    int64_t now);
+/* As session_open. */
+ssize_t lane_open(struct worker *w, struct lane *l, uint8_t *datagram, size_t len, uint8_t **plain,
                   int64_t now);
 /* Counts a packet that went out by it. */
 void lane_sent(struct lane *l, size_t len);

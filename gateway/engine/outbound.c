@@ -4,7 +4,7 @@
 #include "tun/tun.h"
 #include <errno.h>
 
-static enum drop outbound_packet(struct worker *w, const uint8_t *data, size_t len, int64_t now)
+static enum drop outbound_packet(struct worker *w, uint8_t *data, size_t len, int64_t now)
 {
 	const struct snapshot *s = w->snapshot;
 	struct ip_view ip;

@@ -49,7 +49,7 @@ bool waiting_add(struct waiting *w, struct peer *p, const uint8_t *data, size_t 
 {
 	struct waiting_packet *e = at(w, w->tail);
 
-	if (w->tail - w->head == WAITING_ROOM || len > sizeof(e->data) ||
+	if (w->tail - w->head == WAITING_ROOM || len > WAITING_PACKET ||
 	    p->slots[w->worker].waiting == WAITING_PER_PEER)
 		return false;
 	e->peer = peer_get(p);
@@ -61,7 +61,7 @@ bool waiting_add(struct waiting *w, struct peer *p, const uint8_t *data, size_t 
 	return true;
 }
 
-const struct waiting_packet *waiting_take(struct waiting *w, const struct peer *p)
+struct waiting_packet *waiting_take(struct waiting *w, const struct peer *p)
 {
 	if (!p->slots[w->worker].waiting)
 		return NULL;

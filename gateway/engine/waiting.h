@@ -16,7 +16,7 @@ struct waiting_packet {
 	struct peer *peer; /* a reference; NULL: has left */
 	int64_t since;
 	size_t len;
-	uint8_t data[WAITING_PACKET];
+	uint8_t data[WAITING_PACKET + 1]; /* one more for session_seal */
 };
 
 struct waiting {
@@ -33,7 +33,7 @@ bool waiting_add(struct waiting *w, struct peer *p, const uint8_t *data, size_t 
 /* Takes out the oldest packet of p; the
  * bytes are good until the next call. NULL: none.
  */
-const struct waiting_packet *waiting_take(struct waiting *w, const struct peer *p);
+struct waiting_packet *waiting_take(struct waiting *w, const struct peer *p);
 /* Drops those that waited too long; how many. */
 unsigned waiting_expire(struct waiting *w, int64_t now);
 /* When waiting_expire wants to be called; INT64_MAX: never. */

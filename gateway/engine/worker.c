@@ -37,7 +37,7 @@ int worker_init(struct worker *w, struct engine *e, unsigned id, int tun_fd, int
 	err = udp_batch_init(&w->tx);
 	if (err)
 		goto fail_tx;
-	w->plain = malloc(WORKER_PLAIN_MAX);
+	w->plain = malloc(WORKER_PLAIN_MAX + 1);
 	if (!w->plain) {
 		err = -ENOMEM;
 		goto fail_plain;

@@ -46,7 +46,7 @@ struct worker {
 	struct udp_arrival rx;
 	struct udp_batch tx;
 	unsigned tx_packets[UDP_BATCH]; /* inner packets in each datagram of tx */
-	uint8_t *plain;                 /* WORKER_PLAIN_MAX */
+	uint8_t *plain;                 /* WORKER_PLAIN_MAX, and a byte for session_seal */
 	uint8_t sealed[UDP_BUFFER];
 	struct frame frame;
 	struct counters counters;
@@ -75,4 +75,4 @@ enum drop worker_stranger(struct worker *w, const struct udp_path *path, const u
 void outbound_round(struct worker *w, int64_t now); /* outbound.c */
 bool inbound_round(struct worker *w, int64_t now);  /* inbound.c: true: there may be more */
 /* A datagram that overtook its session on the way here. */
-void inbound_late(struct worker *w, const uint8_t *data, size_t len, int64_t now);
+void inbound_late(struct worker *w, uint8_t *data, size_t len, int64_t now);

@@ -47,9 +47,8 @@ static bool meet(struct session_listener *l)
 	}
 	ok = s && session_state(c) == SESSION_UP && session_state(s) == SESSION_UP;
 	if (ok) {
-		n = session_seal(c, (const uint8_t *)"hello", 5, sealed, sizeof(sealed));
-		ok = n > 0 &&
-		     session_open(s, sealed, (size_t)n, opened, sizeof(opened), ENDS_START) == 5;
+		n = ends_seal(c, "hello", 5, sealed);
+		ok = n > 0 && ends_open(s, sealed, (size_t)n, opened, ENDS_START) == 5;
 	} else {
 		printf("client: %s, server: %s\n", session_why(c), s ? session_why(s) : "none");
 	}

@@ -120,7 +120,7 @@ static void server_gets(struct net *net, const struct ends_datagram *d)
 			net->server.s = fresh;
 		}
 	} else if (net->server.s && session_state(net->server.s) == SESSION_UP) {
-		session_open(net->server.s, d->bytes, d->len, out, sizeof(out), net->now);
+		ends_open(net->server.s, d->bytes, d->len, out, net->now);
 	} else if (net->server.s) {
 		session_feed(net->server.s, d->bytes, d->len, net->now);
 	}
@@ -131,7 +131,7 @@ static void client_gets(struct net *net, const struct ends_datagram *d)
 	uint8_t out[ENDS_DATAGRAM];
 
 	if (session_state(net->client.s) == SESSION_UP)
-		session_open(net->client.s, d->bytes, d->len, out, sizeof(out), net->now);
+		ends_open(net->client.s, d->bytes, d->len, out, net->now);
 	else
 		session_feed(net->client.s, d->bytes, d->len, net->now);
 }
@@ -180,10 +180,9 @@ static bool passes(struct session *from, struct session *to, int64_t now)
 {
 	static const uint8_t plain[] = "a packet";
 	uint8_t sealed[256], opened[256];
-	ssize_t n = session_seal(from, plain, sizeof(plain), sealed, sizeof(sealed));
+	ssize_t n = ends_seal(from, plain, sizeof(plain), sealed);
 
-	return n > 0 &&
-	       session_open(to, sealed, (size_t)n, opened, sizeof(opened), now) == sizeof(plain) &&
+	return n > 0 && ends_open(to, sealed, (size_t)n, opened, now) == sizeof(plain) &&
 	       !memcmp(plain, opened, sizeof(plain));
 }
 

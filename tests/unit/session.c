@@ -79,7 +79,7 @@ static void give_server(struct pair *p, const uint8_t *d, size_t len)
 	} else if (p->server && session_state(p->server) == SESSION_HANDSHAKE) {
 		session_feed(p->server, d, len, p->now);
 	} else if (p->server) {
-		session_open(p->server, d, len, out, sizeof(out), p->now);
+		ends_open(p->server, d, len, out, p->now);
 	}
 }
 
@@ -90,7 +90,7 @@ static void give_client(struct pair *p, const uint8_t *d, size_t len)
 	if (session_state(p->client) == SESSION_HANDSHAKE)
 		session_feed(p->client, d, len, p->now);
 	else
-		session_open(p->client, d, len, out, sizeof(out), p->now);
+		ends_open(p->client, d, len, out, p->now);
 }
 
 /* One datagram each way; false: none. */
@@ -158,7 +158,7 @@ static struct pair *pair_up(void)
 
 static size_t seal(struct session *s, const char *text, uint8_t *out)
 {
-	ssize_t n = session_seal(s, (const uint8_t *)text, strlen(text), out, 256);
+	ssize_t n = ends_seal(s, text, strlen(text), out);
 
 	cr_assert_gt(n, 0);
 	return (size_t)n;
@@ -168,7 +168,7 @@ static ssize_t opens(struct pair *p, struct session *s, const uint8_t *d, size_t
 {
 	uint8_t out[256];
 
-	return session_open(s, d, len, out, sizeof(out), p->now);
+	return ends_open(s, d, len, out, p->now);
 }
 
 static void still_well(struct pair *p)
@@ -211,30 +211,17 @@ Test(session, seals_what_it_says_and_no_more)
 		plain[i] = (uint8_t)(i * 7);
 	for (size_t i = 0; i < sizeof(sizes) / sizeof(sizes[0]); i++) {
 		size_t len = sizes[i];
-		ssize_t n = session_seal(p->client, plain, len, d, len + SESSION_OVERHEAD);
+		ssize_t n = ends_seal(p->client, plain, len, d);
 
 		cr_assert(n > (ssize_t)len && n <= (ssize_t)(len + SESSION_OVERHEAD));
 		cr_assert_eq(memcmp(session_datagram_cid(d, (size_t)n), session_cid(p->server), 4),
 		             0);
-		cr_assert_eq(session_open(p->server, d, (size_t)n, out, sizeof(out), p->now), len);
+		cr_assert_eq(ends_open(p->server, d, (size_t)n, out, p->now), len);
 		cr_assert_eq(memcmp(out, plain, len), 0);
 	}
 	cr_assert_eq(session_sealed(p->client), sizeof(sizes) / sizeof(sizes[0]));
-	cr_assert_eq(session_seal(p->client, plain, 0, d, sizeof(d)), -EMSGSIZE);
-	cr_assert_eq(session_seal(p->client, plain, SESSION_PLAIN_MAX + 1, d, sizeof(d)),
-	             -EMSGSIZE);
-	cr_assert_eq(session_seal(p->client, plain, 100, d, 100 + SESSION_OVERHEAD - 1), -EMSGSIZE);
-	still_well(p);
-	pair_free(p);
-}
-
-Test(session, tells_that_a_plaintext_does_not_fit_and_goes_on)
-{
-	uint8_t d[256], out[4];
-	struct pair *p = pair_up();
-	size_t n = seal(p->client, "more than four", d);
-
-	cr_assert_eq(session_open(p->server, d, n, out, sizeof(out), p->now), -EMSGSIZE);
+	cr_assert_eq(ends_seal(p->client, plain, 0, d), -EMSGSIZE);
+	cr_assert_eq(ends_seal(p->client, plain, SESSION_PLAIN_MAX + 1, d), -EMSGSIZE);
 	still_well(p);
 	pair_free(p);
 }
@@ -244,15 +231,15 @@ Test(session, carries_nothing_before_it_is_up)
 	struct pair *p = pair_new(n1, n2, "n2");
 	uint8_t d[256] = {0x2f}, out[256];
 
-	cr_assert_eq(session_seal(p->client, d, 4, out, sizeof(out)), -EPIPE);
-	cr_assert_eq(session_open(p->client, d, 100, out, sizeof(out), p->now), -EPIPE);
+	cr_assert_eq(ends_seal(p->client, d, 4, out), -EPIPE);
+	cr_assert_eq(ends_open(p->client, d, 100, out, p->now), -EPIPE);
 	cr_assert_null(session_peer(p->client));
 	pass_to_server(p);
 	pass_to_client(p);
 	pass_to_server(p);
 	cr_assert(p->server);
-	cr_assert_eq(session_seal(p->server, d, 4, out, sizeof(out)), -EPIPE);
-	cr_assert_eq(session_open(p->server, d, 100, out, sizeof(out), p->now), -EPIPE);
+	cr_assert_eq(ends_seal(p->server, d, 4, out), -EPIPE);
+	cr_assert_eq(ends_open(p->server, d, 100, out, p->now), -EPIPE);
 	cr_assert_null(session_peer(p->server));
 	pair_free(p);
 }
@@ -306,7 +293,7 @@ Test(session, takes_records_in_any_order_within_the_window)
 	struct pair *p = pair_up();
 
 	for (int i = 0; i < FAR; i++)
-		len[i] = (size_t)session_seal(p->client, (const uint8_t *)"x", 1, d[i], 64);
+		len[i] = (size_t)ends_seal(p->client, "x", 1, d[i]);
 	for (int i = MANY; i-- > 0;)
 		cr_assert_eq(opens(p, p->server, d[i], len[i]), 1, "record %d", i);
 	for (int i = 0; i < MANY; i++)
@@ -426,13 +413,13 @@ Test(session, is_closed_by_the_peers_goodbye)
 
 	session_close(p->client);
 	cr_assert_eq(session_state(p->client), SESSION_CLOSED);
-	cr_assert_eq(session_seal(p->client, out, 4, out, sizeof(out)), -EPIPE);
+	cr_assert_eq(ends_seal(p->client, out, 4, out), -EPIPE);
 	cr_assert_eq(p->to_server.n, 1);
 	ends_take(&p->to_server, &d);
 	cr_assert_eq(opens(p, p->server, d.bytes, d.len), -EPIPE);
 	cr_assert_eq(session_state(p->server), SESSION_CLOSED);
 	cr_assert_str_eq(session_why(p->server), "the peer closed the session");
-	cr_assert_eq(session_seal(p->server, out, 4, out, sizeof(out)), -EPIPE);
+	cr_assert_eq(ends_seal(p->server, out, 4, out), -EPIPE);
 	session_close(p->server); /* twice is once */
 	pair_free(p);
 }
@@ -943,7 +930,7 @@ static void foreign_give(struct foreign *f, const uint8_t *d, size_t len)
 		if (session_state(f->s) == SESSION_HANDSHAKE)
 			session_feed(f->s, d, len, f->now);
 		else
-			session_open(f->s, d, len, out, sizeof(out), f->now);
+			ends_open(f->s, d, len, out, f->now);
 	} else {
 		struct session *fresh = NULL;
 
@@ -1018,7 +1005,7 @@ static void node_init(struct node *n, const char *name)
 static void carries_data(struct foreign *f)
 {
 	uint8_t d[256], out[256];
-	ssize_t n = session_seal(f->s, (const uint8_t *)"to you", 6, d, sizeof(d));
+	ssize_t n = ends_seal(f->s, "to you", 6, d);
 	size_t len;
 
 	cr_assert_gt(n, 0);
@@ -1029,7 +1016,7 @@ static void carries_data(struct foreign *f)
 	len = f->raw.out.d[f->raw.out.n - 1].len;
 	memcpy(d, f->raw.out.d[f->raw.out.n - 1].bytes, len);
 	f->raw.out.n--;
-	cr_assert_eq(session_open(f->s, d, len, out, sizeof(out), f->now), 5);
+	cr_assert_eq(ends_open(f->s, d, len, out, f->now), 5);
 	cr_assert_eq(memcmp(out, "to me", 5), 0);
 }
 
@@ -1051,9 +1038,8 @@ Test(session, talks_to_any_dtls_1_3_peer_and_answers_its_key_updates)
 			cr_assert_eq(wolfSSL_update_keys(f->raw.ssl), WOLFSSL_SUCCESS);
 			for (int k = 0; k < 4; k++) {
 				while (f->raw.out.n) {
-					cr_assert_eq(session_open(f->s, f->raw.out.d[0].bytes,
-					                          f->raw.out.d[0].len, out,
-					                          sizeof(out), f->now),
+					cr_assert_eq(ends_open(f->s, f->raw.out.d[0].bytes,
+					                       f->raw.out.d[0].len, out, f->now),
 					             0);
 					raw_drop(&f->raw.out);
 				}
@@ -1094,13 +1080,12 @@ Test(session, takes_either_cipher_and_no_third)
 			for (int bit = 0; bit < len * 8; bit++) {
 				memcpy(d, f->raw.out.d[0].bytes, (size_t)len);
 				d[bit / 8] ^= (uint8_t)(1 << bit % 8);
-				cr_assert_eq(session_open(f->s, d, (size_t)len, out, sizeof(out),
-				                          f->now),
-				             -EBADMSG, "bit %d", bit);
+				cr_assert_eq(ends_open(f->s, d, (size_t)len, out, f->now), -EBADMSG,
+				             "bit %d", bit);
 			}
-			cr_assert_eq(session_open(f->s, f->raw.out.d[0].bytes, (size_t)len, out,
-			                          sizeof(out), f->now),
-			             5);
+			cr_assert_eq(
+				ends_open(f->s, f->raw.out.d[0].bytes, (size_t)len, out, f->now),
+				5);
 			foreign_free(f);
 		}
 	for (int server = 0; server < 2; server++) {
@@ -1131,9 +1116,7 @@ Test(session, repeats_its_answer_to_a_key_update)
 	                 NULL);
 	cr_assert_eq(session_state(f->s), SESSION_UP);
 	cr_assert_eq(wolfSSL_update_keys(f->raw.ssl), WOLFSSL_SUCCESS);
-	cr_assert_eq(session_open(f->s, f->raw.out.d[0].bytes, f->raw.out.d[0].len, out,
-	                          sizeof(out), f->now),
-	             0);
+	cr_assert_eq(ends_open(f->s, f->raw.out.d[0].bytes, f->raw.out.d[0].len, out, f->now), 0);
 	f->raw.out.n = 0;
 	cr_assert_geq(f->raw.in.n, 2); /* an ACK, and a KeyUpdate of our own */
 	f->raw.in.n = 0;               /* both lost */
@@ -1144,8 +1127,7 @@ Test(session, repeats_its_answer_to_a_key_update)
 	cr_assert_geq(f->raw.in.n, 1);
 	cr_assert_lt(wolfSSL_read(f->raw.ssl, out, sizeof(out)), 1);
 	while (f->raw.out.n) {
-		session_open(f->s, f->raw.out.d[0].bytes, f->raw.out.d[0].len, out, sizeof(out),
-		             f->now);
+		ends_open(f->s, f->raw.out.d[0].bytes, f->raw.out.d[0].len, out, f->now);
 		raw_drop(&f->raw.out);
 	}
 	f->now = session_deadline(f->s);
