@@ -90,7 +90,8 @@ LIBS_crypto = $(WOLFSSL)/lib/libwolfssl.a -lm
 LIBS_tun := -lmnl
 LIBS_gateway := -lnghttp2 -lyaml -ljansson
 LIBS_gateway/tables := -llz4
-LIBS_gateway/engine := -lurcu-qsbr
+# liburing's shared library exports no restrictions and no enabling in Debian 12.
+LIBS_gateway/engine := -lurcu-qsbr -l:liburing.a
 LIBS_gateway/control := -levent_extra -levent_core -lurcu-qsbr
 LIBS_gateway/manager := -lsqlite3 -levent_extra -levent_core
 LIBS_gateway/privsep := -lnftables -lcap-ng -lsqlite3

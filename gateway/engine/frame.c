@@ -3,20 +3,27 @@
 
 #include <errno.h>
 
-enum { NIBBLE_CONTROL = 0, NIBBLE_V4 = 4, NIBBLE_V6 = 6, TYPE_PING = 1, TYPE_PONG = 2 };
+#include "tun/offload.h"
 
-static int parse_packets(struct frame *out, const uint8_t *p, size_t len)
+enum { NIBBLE_CONTROL = 0, TYPE_PING = 1, TYPE_PONG = 2 };
+
+static int parse_packets(struct frame *out, uint8_t *p, size_t len)
 {
 	out->kind = FRAME_PACKETS;
 	out->n = 0;
 	while (len) {
+		struct ip_view *ip = &out->packets[out->n].ip;
+		bool elided = (*p & FRAME_ELIDED) != 0;
+
 		if (out->n == FRAME_BUNDLE_MAX)
 			return -EBADMSG;
-		if (ip_parse(&out->packets[out->n].ip, p, len) < 0)
+		*p &= (uint8_t)~FRAME_ELIDED;
+		if (ip_parse(ip, p, len) < 0 || (elided && !offload_may_elide(p, ip)))
 			return -EPROTO;
 		out->packets[out->n].data = p;
-		p += out->packets[out->n].ip.total;
-		len -= out->packets[out->n].ip.total;
+		out->packets[out->n].elided = elided;
+		p += ip->total;
+		len -= ip->total;
 		out->n++;
 	}
 	return 0;
@@ -43,13 +50,15 @@ static int parse_control(struct frame *out, const uint8_t *p, size_t len)
 	return 0;
 }
 
-int frame_parse(struct frame *out, const uint8_t *plain, size_t len)
+int frame_parse(struct frame *out, uint8_t *plain, size_t len)
 {
 	if (!len)
 		return -EBADMSG;
 	switch (plain[0] >> 4) {
-	case NIBBLE_V4:
-	case NIBBLE_V6:
+	case 4:
+	case 6:
+	case 4 | FRAME_ELIDED >> 4:
+	case 6 | FRAME_ELIDED >> 4:
 		return parse_packets(out, plain, len);
 	case NIBBLE_CONTROL:
 		return parse_control(out, plain, len);

@@ -212,7 +212,7 @@ static void dial(struct handshake *h, const struct snapshot_peer *sp, int64_t no
 	if (!half || draw_cid(d.cid, 0))
 		return;
 	half->worker = 0;
-	half->socket = &h->engine->workers[0].udp;
+	half->socket = &h->engine->workers[0].io.udp;
 	half->path.remote = sp->endpoints[p->dial.endpoint % sp->nendpoints];
 	half->path.local.family = 0;
 	if (!udp_reaches(half->socket, &half->path.remote)) { /* IPv6 from a host without it */
@@ -302,7 +302,7 @@ static void accept_hello(struct handshake *h, unsigned worker, const struct stra
 		return;
 	}
 	cookies_age(h, now);
-	reply.socket = &h->engine->workers[worker].udp;
+	reply.socket = &h->engine->workers[worker].io.udp;
 	address_bytes(address, &d->path.remote);
 	if (draw_cid(a.cid, worker) ||
 	    session_listener_feed(h->listener, &a, d->data, d->len, now, &reply.session) != 1)

@@ -1,13 +1,44 @@
 /* SPDX-License-Identifier: GPL-3.0-or-later */
-/* The way in: datagram → lane → session → frame → addresses → TUN. Only this side eats foreign bytes. */
+/* The way in: datagram → lane → session → frame → addresses → merge → TUN. Only this side eats foreign
+ * bytes.
+ *
+ * A record is opened where it lies, and what it holds leaves for the device from there: neighbours of
+ * a flow as pieces of one packet.
+ */
 #include "gateway/engine/engine.h"
 #include "gateway/engine/worker.h"
-#include "tun/tun.h"
+
 #include <errno.h>
 
+static void merge_end(struct worker *w)
+{
+	struct offload_hdr vnet;
+
+	if (!w->growing)
+		return;
+	w->growing = false;
+	offload_merge_end(&w->merge, &vnet);
+	io_write_end(&w->io, &vnet, w->merge.segments);
+}
+
+static void deliver(struct worker *w, uint8_t *data, const struct ip_view *ip, bool elided)
+{
+	struct offload_merge *m = &w->merge;
+
+	if (w->growing && io_write_room(&w->io) && offload_merge_add(m, data, ip, elided)) {
+		io_write_piece(&w->io, data + m->header_len, ip->total - m->header_len);
+		return;
+	}
+	merge_end(w);
+	io_write_begin(&w->io);
+	offload_merge_start(m, data, ip, elided);
+	io_write_piece(&w->io, data, ip->total);
+	w->growing = true;
+}
+
 /* Identity decides: a key owns its addresses, and only ours are delivered. */
-static enum drop inbound_packet(struct worker *w, struct lane *l, const uint8_t *data,
-                                const struct ip_view *ip)
+static enum drop inbound_packet(struct worker *w, struct lane *l, uint8_t *data,
+                                const struct ip_view *ip, bool elided)
 {
 	const struct snapshot *s = w->snapshot;
 
@@ -15,11 +46,31 @@ static enum drop inbound_packet(struct worker *w, struct lane *l, const uint8_t 
 		return DROP_SOURCE;
 	if (route_lookup(s->routes, &ip->dst) != s->self)
 		return DROP_DESTINATION;
-	if (tun_write(w->tun_fd, data, ip->total) < 0)
-		return DROP_DEVICE_FULL;
-	count_add(&l->peer->rx_packets, 1);
-	count_add(&l->peer->rx_bytes, ip->total);
+	deliver(w, data, ip, elided);
 	return DROP_NONE;
+}
+
+static void inbound_packets(struct worker *w, struct lane *l, int64_t now)
+{
+	const struct frame *f = &w->frame;
+	unsigned packets = 0;
+	size_t bytes = 0;
+
+	l->last_data = now;
+	count_add(&w->counters.wire_read, f->n);
+	for (unsigned i = 0; i < f->n; i++) {
+		enum drop why = inbound_packet(w, l, f->packets[i].data, &f->packets[i].ip,
+		                               f->packets[i].elided);
+
+		if (why != DROP_NONE) {
+			count_add(&w->counters.drops[why], 1);
+			continue;
+		}
+		packets++;
+		bytes += f->packets[i].ip.total;
+	}
+	count_add(&l->peer->rx_packets, packets);
+	count_add(&l->peer->rx_bytes, bytes);
 }
 
 static void inbound_control(struct worker *w, struct lane *l, int64_t now)
@@ -62,19 +113,10 @@ static enum drop inbound_record(struct worker *w, struct lane *l, uint8_t *data,
 	err = frame_parse(&w->frame, plain, (size_t)n);
 	if (err)
 		return err == -EPROTO ? DROP_MALFORMED : DROP_BAD_FRAME;
-	if (w->frame.kind != FRAME_PACKETS) {
+	if (w->frame.kind == FRAME_PACKETS)
+		inbound_packets(w, l, now);
+	else
 		inbound_control(w, l, now);
-		return DROP_NONE;
-	}
-	l->last_data = now;
-	count_add(&w->counters.wire_read, w->frame.n);
-	for (unsigned i = 0; i < w->frame.n; i++) {
-		enum drop why =
-			inbound_packet(w, l, w->frame.packets[i].data, &w->frame.packets[i].ip);
-
-		count_add(why == DROP_NONE ? &w->counters.wire_delivered : &w->counters.drops[why],
-		          1);
-	}
 	return DROP_NONE;
 }
 
@@ -109,30 +151,28 @@ void inbound_late(struct worker *w, uint8_t *data, size_t len, int64_t now)
 	struct lane *l = cid ? lane_find(w, cid) : NULL;
 
 	dropped(w, l ? inbound_record(w, l, data, len, now) : DROP_UNKNOWN_CID);
+	merge_end(w);
 }
 
 /* A run holds datagrams of one size back to back, the last may be shorter. */
-static void inbound_run(struct worker *w, unsigned run, int64_t now)
+static void inbound_run(struct worker *w, struct io_arrival *a, int64_t now)
 {
-	uint8_t *data = w->rx.data[run];
-	size_t left = w->rx.len[run], segment = w->rx.segment[run];
+	uint8_t *data = a->data;
+	size_t left = a->len;
 
-	do {
-		size_t n = left < segment ? left : segment;
+	while (left) {
+		size_t n = a->segment && a->segment < left ? a->segment : left;
 
 		count_add(&w->counters.datagrams_in, 1);
-		dropped(w, inbound_datagram(w, &w->rx.path[run], data, n, now));
+		dropped(w, inbound_datagram(w, &a->path, data, n, now));
 		data += n;
 		left -= n;
-	} while (left && segment);
+	}
 }
 
-bool inbound_round(struct worker *w, int64_t now)
+void inbound_batch(struct worker *w, int64_t now)
 {
-	unsigned n = udp_read(&w->udp, &w->rx);
-
-	for (unsigned i = 0; i < n; i++)
-		inbound_run(w, i, now);
-	worker_flush(w);
-	return n == UDP_RUNS;
+	for (unsigned i = 0; i < w->io.narrivals; i++)
+		inbound_run(w, &w->io.arrivals[i], now);
+	merge_end(w);
 }

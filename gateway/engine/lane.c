@@ -24,39 +24,26 @@ struct lane *lane_find(struct worker *w, const uint8_t *cid)
 static void emit(void *arg, const uint8_t *datagram, size_t len)
 {
 	struct lane *l = arg;
-	unsigned i;
-	uint8_t *out;
+	struct io *io = &l->worker->io;
 
 	if (len > UDP_BUFFER)
 		return;
-	out = worker_tx(l->worker, &i);
-	memcpy(out, datagram, len);
-	l->worker->tx.len[i] = len;
-	l->worker->tx.path[i] = l->path;
-	l->worker->tx_packets[i] = 0;
+	memcpy(io_place(io, &l->path, len), datagram, len);
+	io_placed(io, len, 0);
 }
 
-/* Sealed beside the batch first: the session may have something of its own to say before it, which
- * takes a place in the batch.
- */
 enum drop lane_send(struct worker *w, struct lane *l, uint8_t *plain, size_t len, unsigned packets,
                     int64_t now)
 {
-	unsigned i;
-	ssize_t n;
+	uint8_t *place = io_place(&w->io, &l->path, len + SESSION_OVERHEAD);
+	ssize_t n = session_seal(l->session, plain, len, place);
 
-	if (len > UDP_BUFFER - SESSION_OVERHEAD)
-		return DROP_TOO_BIG;
-	n = session_seal(l->session, plain, len, w->sealed);
 	if (n < 0) {
 		l->dead = true; /* it seals no more: the next tick ends it, and dials anew */
 		worker_tick_by(w, now);
 		return n == -EKEYEXPIRED ? DROP_KEY_USED_UP : DROP_SEND_FAILED;
 	}
-	memcpy(worker_tx(w, &i), w->sealed, (size_t)n);
-	w->tx.len[i] = (size_t)n;
-	w->tx.path[i] = l->path;
-	w->tx_packets[i] = packets;
+	io_placed(&w->io, (size_t)n, packets);
 	if (packets)
 		l->last_data = now;
 	if (!l->unanswered) {
@@ -130,10 +117,10 @@ static void take_aside(struct peer_slot *s, struct lane *l)
 	l->next = NULL;
 }
 
-void lane_sent(struct lane *l, size_t len)
+void lane_sent(struct lane *l, unsigned packets, size_t bytes)
 {
-	count_add(&l->peer->tx_packets, 1);
-	count_add(&l->peer->tx_bytes, len);
+	count_add(&l->peer->tx_packets, packets);
+	count_add(&l->peer->tx_bytes, bytes);
 }
 
 static void send_waiting(struct worker *w, struct lane *l, int64_t now)
@@ -144,7 +131,7 @@ static void send_waiting(struct worker *w, struct lane *l, int64_t now)
 		enum drop why = lane_send(w, l, p->data, p->len, 1, now);
 
 		if (why == DROP_NONE)
-			lane_sent(l, p->len);
+			lane_sent(l, 1, p->len);
 		else
 			count_add(&w->counters.drops[why], 1);
 	}

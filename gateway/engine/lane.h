@@ -13,6 +13,7 @@
 #include "gateway/hash.h"
 
 #define SECONDS(n)   ((n)*1000000000LL)
+#define LANE_PLAIN_MAX 1420        /* of a record: what an underlay of 1500 carries */
 #define LANE_QUIET   SECONDS(10)   /* nothing heard for so long: ask */
 #define LANE_ANSWER  SECONDS(2)    /* we send and nothing comes back: ask */
 #define LANE_PING    SECONDS(1)    /* between questions */
@@ -29,6 +30,8 @@ struct lane {
 	uint8_t cid[SESSION_CID_LEN]; /* what the peer puts into records for us */
 	UT_hash_handle hh;            /* worker->lanes, by cid */
 	struct lane *next;            /* peer's others */
+	struct lane *next_busy;       /* worker->busy */
+	struct outbound *batch, **batch_end; /* of this turn, in order; NULL: none */
 	struct worker *worker;        /* its owner */
 	struct session *session;
 	struct peer *peer; /* a reference */
@@ -56,14 +59,16 @@ struct handover {
 
 void lane_adopt(struct worker *w, struct handover *h, int64_t now);
 struct lane *lane_find(struct worker *w, const uint8_t *cid);
-/* Seals into the worker's batch; plain as for session_seal. packets: how many of ours it carries (0: a control frame). */
+/* Seals into the present run; plain as for session_seal. packets: how many of ours it carries (0: a
+ * control frame).
+ */
 enum drop lane_send(struct worker *w, struct lane *l, uint8_t *plain, size_t len, unsigned packets,
                     int64_t now);
 /* As session_open. */
 ssize_t lane_open(struct worker *w, struct lane *l, uint8_t *datagram, size_t len, uint8_t **plain,
                   int64_t now);
-/* Counts a packet that went out by it. */
-void lane_sent(struct lane *l, size_t len);
+/* Counts packets that went out by it. */
+void lane_sent(struct lane *l, unsigned packets, size_t bytes);
 /* A record opened. */
 void lane_heard(struct worker *w, struct lane *l, int64_t now);
 /* Takes it out and frees it; goodbye: tells the peer. error is for status; NULL: it was not needed any

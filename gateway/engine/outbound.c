@@ -1,48 +1,152 @@
 /* SPDX-License-Identifier: GPL-3.0-or-later */
-/* The way out: TUN → route → peer → session → batch. */
+/* The way out: TUN → route → peer → lane; then, lane by lane, cut → bundle → session → run.
+ *
+ * A batch is sorted by lane before anything is sealed, so that what goes the same way leaves together
+ * however it came mixed. The order within a lane is that of the device.
+ */
 #include "gateway/engine/worker.h"
-#include "tun/tun.h"
-#include <errno.h>
 
-static enum drop outbound_packet(struct worker *w, uint8_t *data, size_t len, int64_t now)
+#include <string.h>
+
+static enum drop seal(struct worker *w, struct lane *l, uint8_t *plain, size_t len, unsigned packets,
+                      int64_t now)
+{
+	enum drop why = lane_send(w, l, plain, len, packets, now);
+
+	if (why != DROP_NONE)
+		count_add(&w->counters.drops[why], packets);
+	return why;
+}
+
+static void bundle_flush(struct worker *w, struct lane *l, int64_t now)
+{
+	struct bundle *b = &w->bundle;
+
+	if (b->packets)
+		seal(w, l, b->data, b->len, b->packets, now);
+	b->packets = 0;
+	b->len = 0;
+}
+
+/* Small ones share a record: those of the batch alone, so that none waits for another. */
+static void bundle_add(struct worker *w, struct lane *l, uint8_t *data, size_t len, int64_t now)
+{
+	struct bundle *b = &w->bundle;
+
+	if (b->len + len > LANE_PLAIN_MAX || b->packets == FRAME_BUNDLE_MAX)
+		bundle_flush(w, l, now);
+	if (len > LANE_PLAIN_MAX / 2) {
+		bundle_flush(w, l, now); /* the order stays */
+		seal(w, l, data, len, 1, now);
+		return;
+	}
+	memcpy(b->data + b->len, data, len);
+	b->len += len;
+	b->packets++;
+}
+
+static void cut_up(struct worker *w, struct lane *l, const struct outbound *o, int64_t now)
+{
+	struct offload_cut cut;
+	size_t len, bytes = 0;
+	unsigned packets = 0;
+	bool partial;
+	uint8_t *data;
+
+	if (offload_cut_start(&cut, o->read->packet, &o->ip, &o->read->vnet) < 0) {
+		count_add(&w->counters.tun_read, 1);
+		count_add(&w->counters.drops[DROP_MALFORMED], 1);
+		return;
+	}
+	while (offload_cut_next(&cut, &data, &len, &partial)) {
+		packets++;
+		bytes += len;
+		if (len > LANE_PLAIN_MAX) {
+			count_add(&w->counters.drops[DROP_TOO_BIG], 1);
+			continue;
+		}
+		if (partial)
+			data[0] |= FRAME_ELIDED;
+		bundle_add(w, l, data, len, now);
+	}
+	count_add(&w->counters.tun_read, packets);
+	lane_sent(l, packets, bytes);
+}
+
+/* No lane yet: whole packets, with their checksums, wait for one. */
+static void wait(struct worker *w, struct peer *peer, const struct outbound *o, int64_t now)
+{
+	struct offload_cut cut;
+	bool partial;
+	uint8_t *data;
+	size_t len;
+
+	atomic_store_explicit(&peer->wanted, now, memory_order_relaxed);
+	worker_want(w, peer, now);
+	if (offload_cut_start(&cut, o->read->packet, &o->ip, &o->read->vnet) < 0) {
+		count_add(&w->counters.tun_read, 1);
+		count_add(&w->counters.drops[DROP_MALFORMED], 1);
+		return;
+	}
+	while (offload_cut_next(&cut, &data, &len, &partial)) {
+		struct ip_view ip;
+
+		count_add(&w->counters.tun_read, 1);
+		if (partial && ip_parse(&ip, data, len) == 0)
+			offload_finish(data, &ip);
+		if (!waiting_add(&w->waiting, peer, data, len, now))
+			count_add(&w->counters.drops[DROP_NO_SESSION], 1);
+	}
+}
+
+/* To its lane's batch. */
+static enum drop sort(struct worker *w, struct outbound *o, int64_t now)
 {
 	const struct snapshot *s = w->snapshot;
-	struct ip_view ip;
+	const struct io_read *r = o->read;
 	struct peer *peer;
 	struct lane *lane;
-	enum drop why;
 
-	if (ip_parse(&ip, data, len) < 0 || ip.total != len)
+	if (ip_parse(&o->ip, r->packet, r->len) < 0 || o->ip.total != r->len)
 		return DROP_MALFORMED;
-	if (route_lookup(s->routes, &ip.src) != s->self)
+	if (route_lookup(s->routes, &o->ip.src) != s->self)
 		return DROP_SOURCE;
-	peer = route_lookup(s->routes, &ip.dst);
+	peer = route_lookup(s->routes, &o->ip.dst);
 	if (!peer || peer == s->self)
 		return DROP_NO_ROUTE;
 	lane = peer->slots[w->id].active;
 	if (!lane) {
-		atomic_store_explicit(&peer->wanted, now, memory_order_relaxed);
-		worker_want(w, peer, now);
-		return waiting_add(&w->waiting, peer, data, len, now) ? DROP_NONE : DROP_NO_SESSION;
+		wait(w, peer, o, now);
+		return DROP_NONE;
 	}
-	why = lane_send(w, lane, data, len, 1, now);
-	if (why == DROP_NONE)
-		lane_sent(lane, len);
-	return why;
+	if (!lane->batch) {
+		lane->next_busy = w->busy;
+		w->busy = lane;
+		lane->batch_end = &lane->batch;
+	}
+	o->next = NULL;
+	*lane->batch_end = o;
+	lane->batch_end = &o->next;
+	return DROP_NONE;
 }
 
-void outbound_round(struct worker *w, int64_t now)
+void outbound_batch(struct worker *w, int64_t now)
 {
-	for (unsigned i = 0; i < UDP_BATCH; i++) {
-		ssize_t n = tun_read(w->tun_fd, w->plain, WORKER_PLAIN_MAX);
+	for (unsigned i = 0; i < w->io.nreads; i++) {
 		enum drop why;
 
-		if (n == -EAGAIN || n == -EBADFD || n == -EIO)
-			break; /* nothing, or the device is down */
-		count_add(&w->counters.tun_read, 1);
-		why = n < 0 ? DROP_MALFORMED : outbound_packet(w, w->plain, (size_t)n, now);
-		if (why != DROP_NONE)
+		w->out[i].read = &w->io.reads[i];
+		why = sort(w, &w->out[i], now);
+		if (why != DROP_NONE) {
+			count_add(&w->counters.tun_read, 1);
 			count_add(&w->counters.drops[why], 1);
+		}
 	}
-	worker_flush(w);
+	for (struct lane *l = w->busy; l; l = l->next_busy) {
+		for (const struct outbound *o = l->batch; o; o = o->next)
+			cut_up(w, l, o, now);
+		bundle_flush(w, l, now);
+		l->batch = NULL;
+	}
+	w->busy = NULL;
 }

@@ -23,6 +23,13 @@ static inline void rcu_leave(void *p)
 	rcu_thread_offline();
 }
 
+/* Reader: no snapshot found under p is looked at any more; the thread goes on. */
+static inline void rcu_quiet(void *p)
+{
+	RCU_LEFT(p);
+	rcu_quiescent_state();
+}
+
 /* Writer: every reader has left what p held before. */
 static inline void rcu_wait(void *p)
 {

@@ -18,10 +18,6 @@ int worker_init(struct worker *w, struct engine *e, unsigned id, int tun_fd, int
 	memset(w, 0, sizeof(*w));
 	w->engine = e;
 	w->id = id;
-	w->tun_fd = tun_fd;
-	err = udp_prepare(&w->udp, udp_fd);
-	if (err)
-		return err;
 	err = mailbox_init(&w->adopt, sizeof(struct handover), WORKER_ADOPT_SLOTS);
 	if (err)
 		return err;
@@ -31,23 +27,11 @@ int worker_init(struct worker *w, struct engine *e, unsigned id, int tun_fd, int
 	err = waiting_init(&w->waiting, id);
 	if (err)
 		goto fail_waiting;
-	err = udp_arrival_init(&w->rx);
+	err = io_init(&w->io, tun_fd, udp_fd, &w->counters);
 	if (err)
-		goto fail_rx;
-	err = udp_batch_init(&w->tx);
-	if (err)
-		goto fail_tx;
-	w->plain = malloc(WORKER_PLAIN_MAX + 1);
-	if (!w->plain) {
-		err = -ENOMEM;
-		goto fail_plain;
-	}
+		goto fail_io;
 	return 0;
-fail_plain:
-	udp_batch_clear(&w->tx);
-fail_tx:
-	udp_arrival_clear(&w->rx);
-fail_rx:
+fail_io:
 	waiting_clear(&w->waiting);
 fail_waiting:
 	mailbox_clear(&w->strangers);
@@ -84,38 +68,10 @@ void worker_clear(struct worker *w)
 {
 	free_handovers(w);
 	free_strangers(w);
-	free(w->plain);
-	udp_batch_clear(&w->tx);
-	udp_arrival_clear(&w->rx);
+	io_clear(&w->io);
 	waiting_clear(&w->waiting);
 	mailbox_clear(&w->strangers);
 	mailbox_clear(&w->adopt);
-}
-
-uint8_t *worker_tx(struct worker *w, unsigned *index)
-{
-	if (w->tx.n == UDP_BATCH)
-		worker_flush(w);
-	*index = w->tx.n++;
-	return w->tx.data[*index];
-}
-
-void worker_flush(struct worker *w)
-{
-	unsigned sent = 0;
-
-	if (!w->tx.n)
-		return;
-	udp_flush(&w->udp, &w->tx);
-	for (unsigned i = 0; i < w->tx.n; i++) {
-		if (w->tx.len[i])
-			sent++;
-		count_add(w->tx.len[i] ? &w->counters.tun_delivered
-		                       : &w->counters.drops[DROP_SEND_FAILED],
-		          w->tx_packets[i]);
-	}
-	count_add(&w->counters.datagrams_out, sent);
-	w->tx.n = 0;
 }
 
 bool worker_want(struct worker *w, struct peer *p, int64_t now)
@@ -159,10 +115,12 @@ static void adopt_round(struct worker *w, int64_t now)
 	struct handover *h;
 
 	while ((h = mailbox_next(&w->adopt))) {
-		if (h->session)
+		if (h->session) {
 			lane_adopt(w, h, now);
-		else
+		} else {
 			inbound_late(w, h->data, h->len, now);
+			io_leave(&w->io); /* packets leave from where they lie: the slot */
+		}
 		mailbox_done(&w->adopt);
 	}
 }
@@ -172,7 +130,6 @@ static int64_t worker_round(struct worker *w, int64_t now)
 {
 	int64_t waiting;
 	unsigned expired;
-	bool more;
 
 	w->snapshot = engine_snapshot(w->engine);
 	if (w->snapshot->serial != w->judged) {
@@ -180,26 +137,41 @@ static int64_t worker_round(struct worker *w, int64_t now)
 		w->judged = w->snapshot->serial;
 	}
 	adopt_round(w, now);
-	outbound_round(w, now);
-	more = inbound_round(w, now);
+	io_turn(&w->io);
+	outbound_batch(w, now);
+	inbound_batch(w, now);
 	expired = waiting_expire(&w->waiting, now);
 	count_add(&w->counters.drops[DROP_NO_SESSION], expired);
 	if (now >= w->tick) {
 		w->tick = INT64_MAX;
 		worker_tick_by(w, lanes_tick(w, now));
-		worker_flush(w);
 	}
+	if (io_pending(&w->io) || w->io.nreads || w->io.narrivals)
+		return now;
 	waiting = waiting_deadline(&w->waiting);
-	return more ? now : w->tick < waiting ? w->tick : waiting;
+	return w->tick < waiting ? w->tick : waiting;
+}
+
+static void sleep_until(struct worker *w, struct pollfd fds[3], int64_t next, int64_t now)
+{
+	rcu_leave(&w->engine->snapshot);
+	poll(fds, 3, clock_poll_ms(next, now));
+	rcu_thread_online();
+	if (fds[2].revents)
+		mailbox_awake(&w->adopt);
+	if (fds[0].revents & (POLLERR | POLLHUP)) {
+		fds[0].fd = -1; /* it would wake us for ever */
+		engine_device_gone(w->engine);
+	}
 }
 
 void *worker_main(void *arg)
 {
 	struct worker *w = arg;
 	struct pollfd fds[] = {
-		{.fd = w->tun_fd, .events = POLLIN},
-		{.fd = w->udp.fd, .events = POLLIN},
-		{.fd = w->adopt.fd, .events = POLLIN},
+	        {.fd = w->io.tun_fd, .events = POLLIN},
+	        {.fd = w->io.udp.fd, .events = POLLIN},
+	        {.fd = w->adopt.fd, .events = POLLIN},
 	};
 
 	rcu_register_thread();
@@ -207,19 +179,14 @@ void *worker_main(void *arg)
 		int64_t now = clock_now();
 		int64_t next = worker_round(w, now);
 
-		rcu_leave(&w->engine->snapshot);
-		poll(fds, 3, clock_poll_ms(next, now));
-		rcu_thread_online();
-		if (fds[2].revents)
-			mailbox_awake(&w->adopt);
-		if (fds[0].revents & (POLLERR | POLLHUP)) {
-			fds[0].fd = -1; /* it would wake us for ever */
-			engine_device_gone(w->engine);
-		}
+		if (next > now)
+			sleep_until(w, fds, next, now);
+		else
+			rcu_quiet(&w->engine->snapshot);
 	}
 	w->snapshot = engine_snapshot(w->engine);
 	lanes_end_all(w, clock_now());
-	worker_flush(w);
+	io_leave(&w->io);
 	rcu_leave(&w->engine->snapshot);
 	rcu_unregister_thread();
 	return NULL;

@@ -7,10 +7,10 @@
 #pragma once
 #include "gateway/counters.h"
 #include "gateway/engine/frame.h"
+#include "gateway/engine/io.h"
 #include "gateway/engine/lane.h"
 #include "gateway/engine/mailbox.h"
 #include "gateway/engine/snapshot.h"
-#include "gateway/engine/udp.h"
 #include "gateway/engine/waiting.h"
 #include <pthread.h>
 
@@ -18,7 +18,6 @@
 #define WORKER_STRANGER_SLOTS 256
 #define WORKER_CID_SLOTS      128 /* of them at most for records whose CID is of no lane */
 #define WORKER_WANT_SLOTS     16  /* of them for our own wishes alone: no flood may hold those up */
-#define WORKER_PLAIN_MAX      65536
 
 struct engine;
 
@@ -34,8 +33,7 @@ struct worker {
 	struct engine *engine;
 	unsigned id;
 	pthread_t thread;
-	int tun_fd;
-	struct udp_socket udp;
+	struct io io;
 	struct mailbox adopt;     /* struct handover, from the handshake thread */
 	struct mailbox strangers; /* struct stranger, to the handshake thread */
 	const struct snapshot *snapshot;
@@ -43,11 +41,19 @@ struct worker {
 	int64_t tick;       /* when lanes_tick is due */
 	struct lane *lanes; /* by CID */
 	struct waiting waiting;
-	struct udp_arrival rx;
-	struct udp_batch tx;
-	unsigned tx_packets[UDP_BATCH]; /* inner packets in each datagram of tx */
-	uint8_t *plain;                 /* WORKER_PLAIN_MAX, and a byte for session_seal */
-	uint8_t sealed[UDP_BUFFER];
+	struct outbound {           /* a packet of this turn that goes out by a lane */
+		struct outbound *next; /* by the same lane */
+		struct io_read *read;
+		struct ip_view ip;
+	} out[IO_READS];
+	struct lane *busy;        /* that have such */
+	struct bundle {
+		uint8_t data[LANE_PLAIN_MAX + 1]; /* one more for session_seal */
+		size_t len;
+		unsigned packets;
+	} bundle;
+	struct offload_merge merge; /* the packet for the device that grows */
+	bool growing;
 	struct frame frame;
 	struct counters counters;
 };
@@ -56,9 +62,6 @@ int worker_init(struct worker *w, struct engine *e, unsigned id, int tun_fd, int
 void worker_clear(struct worker *w);
 void *worker_main(void *worker);
 
-/* The next free datagram of the batch (flushed first if it is full). */
-uint8_t *worker_tx(struct worker *w, unsigned *index);
-void worker_flush(struct worker *w);
 /* Lanes are looked after at this time at the latest. */
 static inline void worker_tick_by(struct worker *w, int64_t at)
 {
@@ -72,7 +75,8 @@ bool worker_want(struct worker *w, struct peer *p, int64_t now);
 enum drop worker_stranger(struct worker *w, const struct udp_path *path, const uint8_t *data,
                           size_t len);
 
-void outbound_round(struct worker *w, int64_t now); /* outbound.c */
-bool inbound_round(struct worker *w, int64_t now);  /* inbound.c: true: there may be more */
-/* A datagram that overtook its session on the way here. */
+/* What the turn brought: from the device, and from the network. */
+void outbound_batch(struct worker *w, int64_t now); /* outbound.c */
+void inbound_batch(struct worker *w, int64_t now);  /* inbound.c */
+/* A datagram that overtook its session on the way here. Its bytes are good until the next turn. */
 void inbound_late(struct worker *w, uint8_t *data, size_t len, int64_t now);

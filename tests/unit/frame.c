@@ -81,9 +81,45 @@ Test(frame, unknown_kinds_are_refused)
 	static struct frame f;
 
 	for (unsigned first = 0; first < 256; first++) {
-		if (first >> 4 == 4 || first >> 4 == 6 || first == 1 || first == 2)
+		unsigned version = first >> 4 & 7;
+
+		if (version == 4 || version == 6 || first == 1 || first == 2)
 			continue;
 		buf[0] = (uint8_t)first;
 		cr_expect_eq(frame_parse(&f, buf, FRAME_PING_LEN), -EBADMSG, "%#x", first);
 	}
+}
+
+Test(frame, a_mark_says_that_a_checksum_is_elided)
+{
+	uint8_t buf[3 * sizeof(udp4)];
+	static struct frame f;
+	size_t len = bundle(buf, 3);
+
+	buf[sizeof(udp4)] |= FRAME_ELIDED;
+	cr_assert_eq(frame_parse(&f, buf, len), 0);
+	cr_assert_eq(f.n, 3);
+	cr_expect(!f.packets[0].elided && f.packets[1].elided && !f.packets[2].elided);
+	for (unsigned i = 0; i < 3; i++)
+		cr_expect_arr_eq(f.packets[i].data, udp4, sizeof(udp4), "the mark is off");
+	buf[0] |= FRAME_ELIDED; /* the first byte decides the kind, too */
+	cr_assert_eq(frame_parse(&f, buf, len), 0);
+	cr_expect(f.packets[0].elided && !f.packets[1].elided);
+}
+
+Test(frame, only_tcp_and_udp_have_a_checksum_to_elide)
+{
+	uint8_t buf[sizeof(udp4)];
+	static struct frame f;
+
+	for (unsigned proto = 0; proto < 256; proto++) {
+		bundle(buf, 1);
+		buf[0] |= FRAME_ELIDED;
+		buf[9] = (uint8_t)proto;
+		cr_expect_eq(frame_parse(&f, buf, sizeof(buf)) == 0, proto == 17, "%u", proto);
+	}
+	bundle(buf, 1);
+	buf[0] |= FRAME_ELIDED;
+	buf[6] = 0x20; /* a first fragment */
+	cr_expect_eq(frame_parse(&f, buf, sizeof(buf)), -EPROTO);
 }

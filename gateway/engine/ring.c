@@ -1,0 +1,182 @@
+/* SPDX-License-Identifier: GPL-3.0-or-later */
+#include "gateway/engine/ring.h"
+
+#include <errno.h>
+#include <string.h>
+#include <sys/uio.h>
+
+/* syscalls(engine): io_uring_enter */
+/* syscalls(engine, before the filter): io_uring_setup io_uring_register mmap */
+
+#define ANY_OFFSET ((uint64_t)-1)
+
+static int restrict_to(struct io_uring *u)
+{
+	static const uint8_t operations[] = {IORING_OP_READ, IORING_OP_WRITEV, IORING_OP_RECVMSG,
+	                                     IORING_OP_SENDMSG};
+	enum { OPERATIONS = sizeof(operations) };
+	struct io_uring_restriction r[OPERATIONS + 3];
+
+	memset(r, 0, sizeof(r));
+	for (unsigned i = 0; i < OPERATIONS; i++) {
+		r[i].opcode = IORING_RESTRICTION_SQE_OP;
+		r[i].sqe_op = operations[i];
+	}
+	/* Nothing may be registered later but the enabling itself. */
+	r[OPERATIONS].opcode = IORING_RESTRICTION_REGISTER_OP;
+	r[OPERATIONS].register_op = IORING_REGISTER_ENABLE_RINGS;
+	r[OPERATIONS + 1].opcode = IORING_RESTRICTION_SQE_FLAGS_REQUIRED;
+	r[OPERATIONS + 1].sqe_flags = IOSQE_FIXED_FILE;
+	r[OPERATIONS + 2].opcode = IORING_RESTRICTION_SQE_FLAGS_ALLOWED;
+	r[OPERATIONS + 2].sqe_flags = IOSQE_FIXED_FILE;
+	return io_uring_register_restrictions(u, r, OPERATIONS + 3);
+}
+
+static void read_entry(struct io_uring_sqe *e, void *buf, unsigned len, uint64_t number)
+{
+	io_uring_prep_read(e, RING_TUN, buf, len, ANY_OFFSET);
+	e->rw_flags = RWF_NOWAIT;
+	e->flags = IOSQE_FIXED_FILE;
+	e->user_data = number;
+}
+
+static void note(void *arg, uint64_t number, int result)
+{
+	(void)number;
+	*(int *)arg = result;
+}
+
+/* A device that does not know RWF_NOWAIT would say so to every read. */
+static int probe(struct ring *r)
+{
+	int result = -EIO, err;
+	char none;
+
+	if (!ring_read(r, &none, 0, 0))
+		return -ENOMEM;
+	err = ring_submit(r, note, &result);
+	if (err)
+		return err;
+	return result == -EOPNOTSUPP || result == -EACCES || result == -EPERM ? result : 0;
+}
+
+int ring_init(struct ring *r, unsigned entries, int tun_fd, int udp_fd)
+{
+	struct io_uring_params p = {.flags = IORING_SETUP_R_DISABLED | IORING_SETUP_CQSIZE |
+	                                     IORING_SETUP_COOP_TASKRUN,
+	                            .cq_entries = 2 * entries};
+	const int files[] = {[RING_TUN] = tun_fd, [RING_UDP] = udp_fd};
+	int err;
+
+	memset(r, 0, sizeof(*r));
+	err = io_uring_queue_init_params(entries, &r->u, &p);
+	if (err == -EINVAL) { /* before Linux 5.19 */
+		p.flags &= ~(unsigned)IORING_SETUP_COOP_TASKRUN;
+		err = io_uring_queue_init_params(entries, &r->u, &p);
+	}
+	if (err)
+		return err;
+	err = io_uring_register_files(&r->u, files, 2);
+	if (!err)
+		err = restrict_to(&r->u);
+	if (!err)
+		err = io_uring_enable_rings(&r->u);
+	if (!err)
+		err = probe(r);
+	if (err)
+		io_uring_queue_exit(&r->u);
+	return err;
+}
+
+void ring_clear(struct ring *r)
+{
+	io_uring_queue_exit(&r->u);
+}
+
+static struct io_uring_sqe *entry(struct ring *r)
+{
+	struct io_uring_sqe *e = io_uring_get_sqe(&r->u);
+
+	if (e)
+		r->queued++;
+	return e;
+}
+
+bool ring_read(struct ring *r, void *buf, unsigned len, uint64_t number)
+{
+	struct io_uring_sqe *e = entry(r);
+
+	if (!e)
+		return false;
+	read_entry(e, buf, len, number);
+	return true;
+}
+
+bool ring_writev(struct ring *r, const struct iovec *pieces, unsigned n, uint64_t number)
+{
+	struct io_uring_sqe *e = entry(r);
+
+	if (!e)
+		return false;
+	io_uring_prep_writev(e, RING_TUN, pieces, n, ANY_OFFSET);
+	e->rw_flags = RWF_NOWAIT;
+	e->flags = IOSQE_FIXED_FILE;
+	e->user_data = number;
+	return true;
+}
+
+static void message_entry(struct io_uring_sqe *e, int operation, struct msghdr *m, uint64_t number)
+{
+	io_uring_prep_rw(operation, e, RING_UDP, m, 1, 0);
+	e->msg_flags = MSG_DONTWAIT;
+	e->flags = IOSQE_FIXED_FILE;
+	e->user_data = number;
+}
+
+bool ring_recv(struct ring *r, struct msghdr *m, uint64_t number)
+{
+	struct io_uring_sqe *e = entry(r);
+
+	if (!e)
+		return false;
+	message_entry(e, IORING_OP_RECVMSG, m, number);
+	return true;
+}
+
+bool ring_send(struct ring *r, struct msghdr *m, uint64_t number)
+{
+	struct io_uring_sqe *e = entry(r);
+
+	if (!e)
+		return false;
+	message_entry(e, IORING_OP_SENDMSG, m, number);
+	return true;
+}
+
+int ring_submit(struct ring *r, ring_done_fn *done, void *arg)
+{
+	struct io_uring_cqe *c;
+	unsigned head, n = 0;
+	int got;
+
+	if (!r->queued)
+		return 0;
+	/* All complete while they are submitted; to wait for them costs nothing then, and is right
+	 * should one not.
+	 */
+	do
+		got = io_uring_submit_and_wait(&r->u, r->queued);
+	while (got == -EINTR);
+	if (got < 0)
+		return got;
+	io_uring_for_each_cqe(&r->u, head, c)
+	{
+		done(arg, c->user_data, c->res);
+		n++;
+	}
+	io_uring_cq_advance(&r->u, n);
+	if (n != r->queued)
+		return -EIO;
+	r->queued = 0;
+	return 0;
+}
