@@ -9,10 +9,14 @@
 #include <stddef.h>
 #include <stdint.h>
 #include <sys/types.h>
+#include <sys/uio.h>
 
-#define TUN_VNET_LEN 10 /* struct virtio_net_hdr */
-#define TUN_NAME_MAX 15
-#define TUN_READ_MAX (TUN_VNET_LEN + 65536)
+#define TUN_VNET_LEN   10 /* struct virtio_net_hdr */
+#define TUN_NAME_MAX   15
+#define TUN_READ_MAX   (TUN_VNET_LEN + 65536)
+#define TUN_PIECES_MAX 128 /* of a packet that is written */
+
+struct offload_hdr;
 
 /* Makes the device or takes one that we made so. 0; -EEXIST a device of that name that is not ours
  * (other type, owner, group or flags, not persistent), or someone attached to it while it was made;
@@ -34,3 +38,13 @@ int tun_attach(int *fd, const char *name);
 ssize_t tun_read(int fd, uint8_t *buf, size_t max);
 /* One packet; 0, -EAGAIN device full, -EINVAL neither IPv4 nor IPv6, -EIO the device is down. */
 int tun_write(int fd, const uint8_t *packet, size_t len);
+
+/* Lets the device bring, and take, super-packets (TSO, and USO where the kernel knows it: 6.2) and
+ * packets without their checksums: from then on tun_readv reads this queue and not tun_read. The
+ * offloads are the device's: all of its queues bring them. 0 or -errno.
+ */
+int tun_offloads_on(int fd);
+/* As tun_read, with what the kernel says of the packet: offload_cut_start judges it. */
+ssize_t tun_readv(int fd, struct offload_hdr *h, uint8_t *buf, size_t max);
+/* As tun_write, in n pieces, TUN_PIECES_MAX at most: else -E2BIG. */
+int tun_writev(int fd, const struct offload_hdr *h, const struct iovec *pieces, unsigned n);
