@@ -85,20 +85,18 @@ bool offload_cut_next(struct offload_cut *c, uint8_t **data, size_t *len, bool *
  * then of each that joined what lies behind header_len.
  */
 struct offload_merge {
-	uint8_t *header; /* the first packet, the caller's; changed when it ends */
-	size_t header_len;
-	size_t total; /* bytes with all that joined */
+	uint8_t *header;   /* the first packet, the caller's; changed when it ends */
+	size_t header_len; /* 0 if none can join */
+	size_t total;      /* bytes with all that joined */
 	unsigned segments;
 	uint16_t gso_size; /* payload of the first: of each but the last */
 	bool closed;       /* nothing more can join: end it */
 	bool partial;
+	struct ip_view ip; /* of the first */
 	/* private */
-	bool v4;
-	uint8_t proto, flags;
-	uint16_t l4;
+	uint8_t flags; /* PSH and FIN of the last */
 	uint16_t next_id;
 	uint32_t next_seq;
-	struct ip_view ip;
 };
 
 /* Begins with a whole packet and its own ip_parse. Only a partial one that offload_may_elide is one

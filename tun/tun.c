@@ -13,6 +13,7 @@
 #include <unistd.h>
 
 #include "tun/link.h"
+#include "tun/offload.h"
 
 /* syscalls(parent): openat ioctl close */
 /* syscalls(engine): readv writev */
@@ -22,7 +23,11 @@
 #define OUR_OWNER  0
 #define MAKE_TRIES 8 /* against someone who tries to attach all the time */
 
+#define OFFLOADS     (TUN_F_CSUM | TUN_F_TSO4 | TUN_F_TSO6 | TUN_F_TSO_ECN)
+#define OFFLOADS_USO 0x60UL /* TUN_F_USO4 and USO6 of Linux 6.2, one not without the other */
+
 _Static_assert(sizeof(struct virtio_net_hdr) == TUN_VNET_LEN, "length of the vnet header");
+_Static_assert(TUN_VNET_LEN == OFFLOAD_HDR_LEN, "the same header");
 
 static bool is_ours(const struct link_tun *t)
 {
@@ -137,6 +142,19 @@ static int offloads_off(int fd)
 	return 0;
 }
 
+int tun_offloads_on(int fd)
+{
+	int len = TUN_VNET_LEN;
+
+	if (ioctl(fd, TUNSETVNETHDRSZ, &len) < 0)
+		return -errno;
+	if (ioctl(fd, TUNSETOFFLOAD, OFFLOADS | OFFLOADS_USO) == 0)
+		return 0;
+	if (errno != EINVAL || ioctl(fd, TUNSETOFFLOAD, (unsigned long)OFFLOADS) < 0)
+		return -errno;
+	return 0;
+}
+
 /* Looks again afterwards: if the device went away meanwhile, the kernel has made another of the
  * name, which ends with its descriptor.
  */
@@ -178,10 +196,10 @@ int tun_attach(int *fd, const char *name)
 	return err;
 }
 
-ssize_t tun_read(int fd, uint8_t *buf, size_t max)
+ssize_t tun_readv(int fd, struct offload_hdr *h, uint8_t *buf, size_t max)
 {
-	struct virtio_net_hdr vnet;
-	struct iovec parts[2] = {{&vnet, sizeof(vnet)}, {buf, max}};
+	uint8_t vnet[TUN_VNET_LEN];
+	struct iovec parts[2] = {{vnet, sizeof(vnet)}, {buf, max}};
 	ssize_t n;
 
 	do
@@ -191,22 +209,45 @@ ssize_t tun_read(int fd, uint8_t *buf, size_t max)
 		return -errno;
 	if ((size_t)n < sizeof(vnet))
 		return -EBADMSG;
-	/* With offloads off neither can be: a packet to be split, or one to be summed up. */
-	if (vnet.gso_type != VIRTIO_NET_HDR_GSO_NONE ||
-	    (vnet.flags & VIRTIO_NET_HDR_F_NEEDS_CSUM) != 0)
-		return -EBADMSG;
+	offload_hdr_parse(h, vnet);
 	return n - (ssize_t)sizeof(vnet);
+}
+
+ssize_t tun_read(int fd, uint8_t *buf, size_t max)
+{
+	struct offload_hdr h;
+	ssize_t n = tun_readv(fd, &h, buf, max);
+
+	if (n < 0)
+		return n;
+	/* With offloads off neither can be: a packet to be split, or one to be summed up. */
+	if (h.gso_type != OFFLOAD_GSO_NONE || (h.flags & OFFLOAD_NEEDS_CSUM) != 0)
+		return -EBADMSG;
+	return n;
+}
+
+int tun_writev(int fd, const struct offload_hdr *h, const struct iovec *pieces, unsigned n)
+{
+	struct iovec parts[1 + TUN_PIECES_MAX];
+	uint8_t vnet[TUN_VNET_LEN];
+	ssize_t done;
+
+	if (n > TUN_PIECES_MAX)
+		return -E2BIG;
+	offload_hdr_format(h, vnet);
+	parts[0] = (struct iovec){vnet, sizeof(vnet)};
+	memcpy(parts + 1, pieces, n * sizeof(*pieces));
+	do
+		done = writev(fd, parts, (int)n + 1);
+	while (done < 0 && errno == EINTR);
+	return done < 0 ? -errno : 0;
 }
 
 int tun_write(int fd, const uint8_t *packet, size_t len)
 {
-	struct virtio_net_hdr vnet = {0};
+	static const struct offload_hdr none;
 	/* writev only reads. NOLINTNEXTLINE(performance-no-int-to-ptr) */
-	struct iovec parts[2] = {{&vnet, sizeof(vnet)}, {(void *)(uintptr_t)packet, len}};
-	ssize_t n;
+	struct iovec piece = {(void *)(uintptr_t)packet, len};
 
-	do
-		n = writev(fd, parts, 2);
-	while (n < 0 && errno == EINTR);
-	return n < 0 ? -errno : 0;
+	return tun_writev(fd, &none, &piece, 1);
 }
