@@ -142,16 +142,21 @@ static int offloads_off(int fd)
 	return 0;
 }
 
-int tun_offloads_on(int fd)
+int tun_offloads_on(int fd, bool *uso)
 {
-	int len = TUN_VNET_LEN;
+	int len = TUN_VNET_LEN, err;
+	bool known = true;
 
 	if (ioctl(fd, TUNSETVNETHDRSZ, &len) < 0)
 		return -errno;
-	if (ioctl(fd, TUNSETOFFLOAD, OFFLOADS | OFFLOADS_USO) == 0)
-		return 0;
-	if (errno != EINVAL || ioctl(fd, TUNSETOFFLOAD, (unsigned long)OFFLOADS) < 0)
-		return -errno;
+	err = ioctl(fd, TUNSETOFFLOAD, OFFLOADS | OFFLOADS_USO) < 0 ? -errno : 0;
+	if (err == -EINVAL) {
+		known = false;
+		err = ioctl(fd, TUNSETOFFLOAD, (unsigned long)OFFLOADS) < 0 ? -errno : 0;
+	}
+	if (err)
+		return err;
+	*uso = known;
 	return 0;
 }
 
