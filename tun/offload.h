@@ -90,7 +90,7 @@ struct offload_merge {
 	size_t total;      /* bytes with all that joined */
 	unsigned segments;
 	uint16_t gso_size; /* payload of the first: of each but the last */
-	bool closed;       /* nothing more can join: end it */
+	bool closed;       /* nothing more can join: end it. The caller may set it */
 	bool partial;
 	struct ip_view ip; /* of the first */
 	/* private */

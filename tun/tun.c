@@ -133,16 +133,30 @@ int tun_destroy(const char *name)
 	return err == -ENODEV ? 0 : err;
 }
 
-int tun_offloads_on(int fd)
+static int offloads_off(int fd)
 {
 	int len = TUN_VNET_LEN;
 
+	if (ioctl(fd, TUNSETVNETHDRSZ, &len) < 0 || ioctl(fd, TUNSETOFFLOAD, 0UL) < 0)
+		return -errno;
+	return 0;
+}
+
+int tun_offloads_on(int fd, bool *uso)
+{
+	int len = TUN_VNET_LEN, err;
+	bool known = true;
+
 	if (ioctl(fd, TUNSETVNETHDRSZ, &len) < 0)
 		return -errno;
-	if (ioctl(fd, TUNSETOFFLOAD, OFFLOADS | OFFLOADS_USO) == 0)
-		return 0;
-	if (errno != EINVAL || ioctl(fd, TUNSETOFFLOAD, (unsigned long)OFFLOADS) < 0)
-		return -errno;
+	err = ioctl(fd, TUNSETOFFLOAD, OFFLOADS | OFFLOADS_USO) < 0 ? -errno : 0;
+	if (err == -EINVAL) {
+		known = false;
+		err = ioctl(fd, TUNSETOFFLOAD, (unsigned long)OFFLOADS) < 0 ? -errno : 0;
+	}
+	if (err)
+		return err;
+	*uso = known;
 	return 0;
 }
 
@@ -164,7 +178,7 @@ static int attach(struct link *l, int *out, const char *name)
 	if (!err && after.index != before.index)
 		err = -EEXIST;
 	if (!err)
-		err = tun_offloads_on(fd);
+		err = offloads_off(fd);
 	if (err)
 		goto fail_check;
 	*out = fd;

@@ -6,6 +6,7 @@
  * outlives the process, so that a dead daemon is an error to the sender and not another route.
  */
 #pragma once
+#include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
 #include <sys/types.h>
@@ -39,11 +40,12 @@ ssize_t tun_read(int fd, uint8_t *buf, size_t max);
 /* One packet; 0, -EAGAIN device full, -EINVAL neither IPv4 nor IPv6, -EIO the device is down. */
 int tun_write(int fd, const uint8_t *packet, size_t len);
 
-/* Lets the device bring, and take, super-packets (TSO, and USO where the kernel knows it: 6.2) and
- * packets without their checksums: from then on tun_readv reads this queue and not tun_read. The
- * offloads are the device's: all of its queues bring them. 0 or -errno.
+/* Lets the device bring, and take, super-packets of TCP, and packets without their checksums: from
+ * then on tun_readv reads this queue and not tun_read. uso: those of UDP too (Linux 6.2); else no
+ * merged UDP may be written. The offloads are the device's: all of its queues have them. 0 or
+ * -errno.
  */
-int tun_offloads_on(int fd);
+int tun_offloads_on(int fd, bool *uso);
 /* As tun_read, with what the kernel says of the packet: offload_cut_start judges it. */
 ssize_t tun_readv(int fd, struct offload_hdr *h, uint8_t *buf, size_t max);
 /* As tun_write, in n pieces, TUN_PIECES_MAX at most: else -E2BIG. */

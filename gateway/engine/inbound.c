@@ -9,6 +9,7 @@
 #include "gateway/engine/worker.h"
 
 #include <errno.h>
+#include <netinet/in.h>
 
 static void merge_end(struct worker *w)
 {
@@ -32,6 +33,7 @@ static void deliver(struct worker *w, uint8_t *data, const struct ip_view *ip, b
 	merge_end(w);
 	io_write_begin(&w->io);
 	offload_merge_start(m, data, ip, elided);
+	m->closed |= ip->proto == IPPROTO_UDP && !w->io.uso;
 	io_write_piece(&w->io, data, ip->total);
 	w->growing = true;
 }

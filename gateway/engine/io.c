@@ -57,6 +57,8 @@ int io_init(struct io *io, int tun_fd, int udp_fd, struct counters *counters)
 	io->counters = counters;
 	io->want_reads = READS_MIN;
 	io->want_arrivals = 1;
+	if (tun_offloads_on(tun_fd, &io->uso) < 0)
+		io->uso = false; /* packets come whole then, which is slow and right */
 	err = udp_prepare(&io->udp, udp_fd);
 	if (!err)
 		err = memory_get(io);
@@ -292,9 +294,8 @@ static unsigned next_want(unsigned got, unsigned wanted, unsigned least, unsigne
 
 static void arrived(struct io *io)
 {
-	size_t bytes = 0;
-
 	io->nreads = io->narrivals = 0;
+	io->bytes = 0;
 	for (unsigned i = 0; i < io->want_reads; i++) {
 		struct io_read *r = &io->reads[io->nreads];
 		int n = io->read_results[i];
@@ -304,7 +305,7 @@ static void arrived(struct io *io)
 		offload_hdr_parse(&r->vnet, read_buffer(io, i));
 		r->packet = read_buffer(io, i) + TUN_VNET_LEN;
 		r->len = (size_t)n - TUN_VNET_LEN;
-		bytes += r->len;
+		io->bytes += r->len;
 		io->nreads++;
 	}
 	for (unsigned i = 0; i < io->want_arrivals; i++) {
@@ -317,7 +318,7 @@ static void arrived(struct io *io)
 		io->narrivals = i + 1;
 	}
 	io->want_reads = next_want(io->nreads, io->want_reads, READS_MIN,
-	                           io->nreads && bytes / io->nreads > BIG ? READS_BIG : IO_READS);
+	                           io->nreads && io->bytes / io->nreads > BIG ? READS_BIG : IO_READS);
 	io->want_arrivals = next_want(io->narrivals, io->want_arrivals, 1, IO_ARRIVALS);
 }
 

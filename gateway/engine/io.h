@@ -63,10 +63,12 @@ struct io {
 	int tun_fd;
 	struct udp_socket udp;
 	struct counters *counters;
+	bool uso;    /* the device takes merged UDP */
 	bool ringed; /* false: ordinary calls */
 	struct ring ring;
 	unsigned want_reads, want_arrivals; /* of the next turn: doubled while they come full */
 	unsigned nreads, narrivals;
+	size_t bytes; /* of the reads */
 	struct io_read reads[IO_READS];
 	struct io_arrival arrivals[IO_ARRIVALS];
 	int read_results[IO_READS], arrival_results[IO_ARRIVALS];

@@ -6,10 +6,19 @@
 #include "gateway/engine/rcu.h"
 #include <errno.h>
 #include <poll.h>
+#include <sched.h>
 #include <stdlib.h>
 #include <string.h>
 
-/* syscalls(engine): poll */
+/* syscalls(engine): poll sched_yield */
+
+#define SMALL_PACKETS 24      /* a turn that brought fewer, and */
+#define SMALL_BYTES   16384   /* less, costs nearly as much as a full one */
+#define ARRIVAL_IS    8       /* packets, at a guess */
+#define YIELD_LONG    20000   /* ns: somebody else had our core */
+#define YIELD_NOT     200     /* turns, after that */
+#define SPIN          50000   /* ns before sleeping */
+#define SPIN_LUCK     16      /* of the last spins' results that are remembered, about */
 
 int worker_init(struct worker *w, struct engine *e, unsigned id, int tun_fd, int udp_fd)
 {
@@ -165,6 +174,53 @@ static void sleep_until(struct worker *w, struct pollfd fds[3], int64_t next, in
 	}
 }
 
+/* A small batch costs as much as a full one: let those run first who make packets, so that more
+ * gather. Where our core is our own that costs a microsecond; if others took it for long, not again
+ * for a while.
+ */
+static void let_gather(struct worker *w)
+{
+	unsigned got = w->io.nreads + ARRIVAL_IS * w->io.narrivals;
+	int64_t before;
+
+	if (w->no_yield)
+		w->no_yield--;
+	if (w->no_yield || got >= SMALL_PACKETS || w->io.bytes >= SMALL_BYTES)
+		return;
+	before = clock_now();
+	sched_yield();
+	if (clock_now() - before > YIELD_LONG)
+		w->no_yield = YIELD_NOT;
+}
+
+/* An answer often comes within microseconds, and to be woken for it takes longer than to wait: so
+ * look again for a while before sleeping, as long as that was worth it lately. A worker that never
+ * finds anything by it spends SPIN for one in SPIN_LUCK sleeps.
+ */
+static bool spins(struct worker *w, int64_t now)
+{
+	if (!w->spin_until) {
+		w->sleeps++;
+		if (w->luck < SPIN_LUCK / 2 && w->sleeps % SPIN_LUCK)
+			return false;
+		w->spin_until = now + SPIN;
+	}
+	if (now < w->spin_until) {
+		sched_yield();
+		return true;
+	}
+	w->luck -= w->luck > 0;
+	w->spin_until = 0;
+	return false;
+}
+
+static void spin_won(struct worker *w)
+{
+	if (w->spin_until && w->luck < SPIN_LUCK)
+		w->luck++;
+	w->spin_until = 0;
+}
+
 void *worker_main(void *arg)
 {
 	struct worker *w = arg;
@@ -179,10 +235,15 @@ void *worker_main(void *arg)
 		int64_t now = clock_now();
 		int64_t next = worker_round(w, now);
 
-		if (next > now)
+		if (next > now && !spins(w, now)) {
 			sleep_until(w, fds, next, now);
-		else
-			rcu_quiet(&w->engine->snapshot);
+			continue;
+		}
+		rcu_quiet(&w->engine->snapshot);
+		if (next <= now) {
+			spin_won(w);
+			let_gather(w);
+		}
 	}
 	w->snapshot = engine_snapshot(w->engine);
 	lanes_end_all(w, clock_now());

@@ -38,6 +38,9 @@ struct worker {
 	struct mailbox strangers; /* struct stranger, to the handshake thread */
 	const struct snapshot *snapshot;
 	uint64_t judged;    /* serial of the snapshot that lanes were judged by */
+	unsigned no_yield;  /* turns without */
+	int64_t spin_until; /* 0: not spinning */
+	unsigned luck, sleeps;
 	int64_t tick;       /* when lanes_tick is due */
 	struct lane *lanes; /* by CID */
 	struct waiting waiting;

@@ -28,6 +28,7 @@
 
 #include "tun/bytes.h"
 #include "tun/link.h"
+#include "tun/offload.h"
 
 #define NAME     "gnlt0"
 #define OURS     (IFF_TUN | IFF_NO_PI | IFF_VNET_HDR | IFF_MULTI_QUEUE)
@@ -663,4 +664,236 @@ Test(tun, frames_of_offloads_are_refused)
 	for (size_t n = 1; n < TUN_VNET_LEN; n++)
 		cr_expect_eq(read_with(0, 0, n), -EBADMSG);
 	cr_expect_eq(read_with(0, 0, TUN_VNET_LEN), 0);
+}
+
+/* -- offloads: two devices in two namespaces, and all that one brings written to the other -- */
+
+#define STREAM    (4U << 20)
+#define DATAGRAMS 40
+#define ARENA     (1U << 20)
+
+struct end {
+	int tun, in;
+	bool uso;
+};
+
+/* Pieces lie in the arena as records would bring them, one behind the other. */
+struct relay {
+	struct offload_merge m;
+	bool open;
+	struct iovec pieces[TUN_PIECES_MAX];
+	unsigned n;
+	size_t used;
+	uint8_t arena[ARENA];
+	unsigned supers, pieces_cut, merged; /* read, what they were cut into, written */
+};
+
+static struct relay relay;
+
+/* Enters a namespace of its own; the listening socket keeps it. */
+static struct end end_make(const char *v4, const char *v6)
+{
+	struct sockaddr_in6 any = {.sin6_family = AF_INET6, .sin6_port = htons(4660)};
+	struct end e;
+	int index, off = 0;
+
+	link_free(l);
+	cr_assert_eq(unshare(CLONE_NEWNET), 0);
+	cr_assert_eq(link_new(&l), 0);
+	cr_assert_eq(link_up(l, 1, 0), 0);
+	cr_assert_eq(tun_create(NAME), 0);
+	cr_assert_eq(tun_attach(&e.tun, NAME), 0);
+	cr_assert_eq(tun_offloads_on(e.tun, &e.uso), 0);
+	index = link_index(l, NAME);
+	cr_assert_eq(link_up(l, index, 1420), 0);
+	add_net(index, v4, "10.77.0.0/16");
+	add_net(index, v6, "fd77::/16");
+	e.in = socket(AF_INET6, SOCK_STREAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0);
+	cr_assert_eq(setsockopt(e.in, IPPROTO_IPV6, IPV6_V6ONLY, &off, sizeof(off)), 0);
+	cr_assert_eq(bind(e.in, (struct sockaddr *)&any, sizeof(any)), 0);
+	cr_assert_eq(listen(e.in, 4), 0);
+	return e;
+}
+
+static void relay_end(int to)
+{
+	struct offload_hdr h;
+
+	if (!relay.open)
+		return;
+	offload_merge_end(&relay.m, &h);
+	cr_assert_eq(tun_writev(to, &h, relay.pieces, relay.n), 0);
+	relay.merged += h.gso_type != OFFLOAD_GSO_NONE;
+	relay.open = false;
+}
+
+static uint8_t *relay_append(const uint8_t *data, size_t len)
+{
+	uint8_t *at = relay.arena + relay.used;
+
+	cr_assert(relay.used + len <= ARENA && relay.n < TUN_PIECES_MAX);
+	memcpy(at, data, len);
+	relay.pieces[relay.n++] = (struct iovec){at, len};
+	relay.used += len;
+	return at;
+}
+
+static void relay_piece(const uint8_t *data, size_t len, bool partial, int to)
+{
+	size_t header = relay.m.header_len;
+	struct ip_view v;
+
+	cr_assert_eq(ip_parse(&v, data, len), 0);
+	cr_assert_eq(v.total, len);
+	if (relay.open && offload_merge_add(&relay.m, data, &v, partial)) {
+		relay_append(data + header, len - header);
+		return;
+	}
+	relay_end(to);
+	relay.n = 0;
+	relay.used = 0;
+	relay.open = true;
+	offload_merge_start(&relay.m, relay_append(data, len), &v, partial);
+}
+
+/* All that the device has, to the other. */
+static void relay_all(int from, int to)
+{
+	struct offload_hdr h;
+	struct offload_cut c;
+	struct ip_view v;
+	uint8_t *p;
+	bool partial;
+	size_t len;
+	ssize_t n;
+
+	while ((n = tun_readv(from, &h, buf, sizeof(buf))) >= 0) {
+		cr_assert_eq(ip_parse(&v, buf, (size_t)n), 0);
+		cr_assert_eq(v.total, n);
+		cr_assert_eq(offload_cut_start(&c, buf, &v, &h), 0);
+		relay.supers += h.gso_type != OFFLOAD_GSO_NONE;
+		while (offload_cut_next(&c, &p, &len, &partial)) {
+			relay_piece(p, len, partial, to);
+			relay.pieces_cut += h.gso_type != OFFLOAD_GSO_NONE;
+		}
+	}
+	cr_assert_eq(n, -EAGAIN);
+	relay_end(to);
+}
+
+static uint8_t stream_byte(size_t at)
+{
+	return (uint8_t)((at * 2654435761U) >> 11);
+}
+
+static void stream_send(int fd, size_t *sent)
+{
+	static uint8_t out[65536];
+	ssize_t n;
+
+	if (*sent == STREAM)
+		return;
+	for (size_t i = 0; i < sizeof(out); i++)
+		out[i] = stream_byte(*sent + i);
+	n = send(fd, out, STREAM - *sent < sizeof(out) ? STREAM - *sent : sizeof(out), 0);
+	cr_assert(n > 0 || errno == EAGAIN || errno == ENOTCONN);
+	*sent += n > 0 ? (size_t)n : 0;
+}
+
+static void stream_receive(int fd, size_t *got)
+{
+	static uint8_t in[65536];
+	ssize_t n;
+
+	while ((n = recv(fd, in, sizeof(in), 0)) > 0) {
+		for (ssize_t i = 0; i < n; i++, ++*got)
+			cr_assert_eq(in[i], stream_byte(*got), "byte %zu", *got);
+	}
+}
+
+Test(tun, tcp_goes_through_super_packets_unchanged)
+{
+	static const int families[] = {AF_INET, AF_INET6};
+	static const char *const hosts[] = {"10.77.1.1", "fd77:1::1"};
+	struct end a = end_make("10.77.1.1/32", "fd77:1::1/128");
+	struct end b = end_make("10.77.2.1/32", "fd77:2::1/128");
+
+	for (int i = 0; i < 2; i++) {
+		struct pollfd p[2] = {{a.tun, POLLIN, 0}, {b.tun, POLLIN, 0}};
+		int out = sender(families[i], SOCK_STREAM, hosts[i], 4660), in = -1;
+		size_t sent = 0, got = 0;
+
+		relay.supers = relay.pieces_cut = relay.merged = 0;
+		while (got < STREAM) {
+			cr_assert_gt(poll(p, 2, WAIT_MS), 0, "%zu of %zu bytes came", got, sent);
+			relay_all(b.tun, a.tun);
+			relay_all(a.tun, b.tun);
+			stream_send(out, &sent);
+			if (in < 0)
+				in = accept4(a.in, NULL, NULL, SOCK_NONBLOCK | SOCK_CLOEXEC);
+			if (in >= 0)
+				stream_receive(in, &got);
+		}
+		cr_expect_gt(relay.supers, 0, "the kernel sent some");
+		cr_expect_gt(relay.pieces_cut, 3 * relay.supers, "and long ones");
+		cr_expect_gt(relay.merged, 0, "and took some");
+		cr_expect_lt(2 * relay.merged, relay.pieces_cut, "long ones too");
+		close(in);
+		close(out);
+	}
+}
+
+Test(tun, datagrams_go_through_super_packets_one_by_one)
+{
+	struct sockaddr_in6 to = {.sin6_family = AF_INET6, .sin6_port = htons(53)};
+	int size = 101, in, out;
+	static uint8_t data[101 * DATAGRAMS - 50], got[256];
+	struct end a = end_make("10.77.1.1/32", "fd77:1::1/128"), b;
+	size_t at = 0;
+	ssize_t n;
+
+	in = socket(AF_INET6, SOCK_DGRAM | SOCK_NONBLOCK | SOCK_CLOEXEC, 0);
+	cr_assert_eq(bind(in, (struct sockaddr *)&to, sizeof(to)), 0);
+	b = end_make("10.77.2.1/32", "fd77:2::1/128");
+	if (!a.uso)
+		cr_skip("needs Linux 6.2");
+	for (size_t i = 0; i < sizeof(data); i++)
+		data[i] = stream_byte(i);
+	out = sender(AF_INET6, SOCK_DGRAM, "fd77:1::1", 53);
+	cr_assert_eq(setsockopt(out, SOL_UDP, UDP_SEGMENT, &size, sizeof(size)), 0);
+	cr_assert_eq(send(out, data, sizeof(data), 0), (ssize_t)sizeof(data));
+	/* The kernel may bring it a moment later: its queue may be at work on another processor. */
+	while (at < sizeof(data)) {
+		struct pollfd p[2] = {{b.tun, POLLIN, 0}, {in, POLLIN, 0}};
+		size_t rest = sizeof(data) - at < 101 ? sizeof(data) - at : 101;
+
+		cr_assert_gt(poll(p, 2, WAIT_MS), 0, "%zu of %zu bytes came", at, sizeof(data));
+		relay_all(b.tun, a.tun);
+		n = recv(in, got, sizeof(got), 0);
+		if (n < 0 && errno == EAGAIN)
+			continue;
+		cr_assert_eq(n, (ssize_t)rest);
+		cr_assert_arr_eq(got, data + at, rest);
+		at += rest;
+	}
+	cr_expect_lt(recv(in, got, sizeof(got), 0), 0, "and no more");
+	cr_expect_gt(relay.merged, 0, "the kernel took them as one");
+}
+
+Test(tun, too_many_pieces_are_refused)
+{
+	static const struct offload_hdr none;
+	static struct iovec pieces[TUN_PIECES_MAX + 1];
+
+	cr_expect_eq(tun_writev(-1, &none, pieces, TUN_PIECES_MAX + 1), -E2BIG);
+	cr_expect_eq(tun_writev(-1, &none, pieces, TUN_PIECES_MAX), -EBADF);
+}
+
+Test(tun, offloads_are_of_a_device)
+{
+	int fd = open_raw();
+	bool uso;
+
+	cr_expect_lt(tun_offloads_on(fd, &uso), 0, "attached to none");
+	cr_expect_eq(tun_offloads_on(-1, &uso), -EBADF);
 }
