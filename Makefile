@@ -16,7 +16,8 @@ SYSCONFDIR ?= /etc
 UNITDIR ?= $(PREFIX)/lib/systemd/system
 
 # Variants: CC=gcc|clang, SAN=address,undefined|thread, PORTABLE=1 (no assembly, no cipher
-# library of the processor's), each with a build directory of its own.
+# library of the processor's), NO_CRYPTO=1 (for benchmarks alone: records are not encrypted; cannot be
+# installed), each with a build directory of its own.
 ifeq ($(origin CC),default)
 CC := gcc
 endif
@@ -24,6 +25,7 @@ AR := ar
 comma := ,
 IS_CLANG := $(findstring clang,$(CC))
 B := build$(if $(IS_CLANG),/clang)$(if $(filter 1,$(PORTABLE)),/portable)
+B := $(B)$(if $(filter 1,$(NO_CRYPTO)),/no-crypto)
 B := $(B)$(if $(SAN),/san-$(firstword $(subst $(comma), ,$(SAN))))
 
 # What needs neither packages nor wolfSSL must not wait for them. For the rest deps.sh answers
@@ -51,7 +53,8 @@ WARN_STRICT := -Wconversion -Wsign-conversion
 # clang 14 has no FORTIFY 3.
 HARDEN := -O2 -D_FORTIFY_SOURCE=$(if $(IS_CLANG),2,3) -fstack-protector-strong \
 	-fstack-clash-protection
-ifneq ($(filter x86_64-%,$(shell $(CC) -dumpmachine 2>/dev/null)),)
+X86_64 := $(filter x86_64-%,$(shell $(CC) -dumpmachine 2>/dev/null))
+ifneq ($(X86_64),)
 HARDEN += -fcf-protection=full
 # wolfSSL's assembly does not say that it keeps to the shadow stack, though it does: no ret in
 # it is without its call. Without the mark the linker would take it off the whole program.
@@ -65,7 +68,8 @@ MODE := -O1 -fsanitize=$(SAN) -fno-sanitize-recover=all -fno-omit-frame-pointer
 endif
 
 CFLAGS_ALL = -std=gnu11 -g -fPIE -fno-strict-aliasing -pthread $(MODE) $(WARN) $(CFLAGS)
-CPPFLAGS_ALL = -iquote . -D_GNU_SOURCE= $(if $(filter 1,$(PORTABLE)),-DGINNEL_PORTABLE) $(CPPFLAGS)
+CPPFLAGS_ALL = -iquote . -D_GNU_SOURCE= $(if $(filter 1,$(PORTABLE)),-DGINNEL_PORTABLE) \
+	$(if $(filter 1,$(NO_CRYPTO)),-DGINNEL_NO_CRYPTO) $(CPPFLAGS)
 LDFLAGS_ALL = -pie -pthread -Wl,-z,relro,-z,now,-z,noexecstack -Wl,--as-needed \
 	$(if $(SAN),-fsanitize=$(SAN),$(HARDEN_LINK)) $(LDFLAGS)
 USE_WOLFSSL := -DWOLFSSL_USER_SETTINGS -isystem $(WOLFSSL)/include
@@ -86,7 +90,8 @@ USES_gateway/privsep := gateway/privsep $(USES_gateway)
 USES_gateway/programs := gateway/control gateway/engine gateway/manager gateway/privsep \
 	$(USES_gateway/tables)
 
-LIBS_crypto = $(WOLFSSL)/lib/libwolfssl.a -lm
+LIBS_crypto = $(WOLFSSL)/lib/libwolfssl.a -lm \
+	$(if $(X86_64),$(if $(filter 1,$(PORTABLE)),,-lIPSec_MB))
 LIBS_tun := -lmnl
 LIBS_gateway := -lnghttp2 -lyaml -ljansson
 LIBS_gateway/tables := -llz4
@@ -315,6 +320,7 @@ INSTALLED = $(foreach p,$(PROGRAMS),0755:$B/bin/$p:$(PREFIX)/$(PLACE_$p)/$p) \
 	$(call files,deploy/completion/ginnel.bash,$(PREFIX)/share/bash-completion/completions,ginnel)
 
 install: all
+	$(if $(filter 1,$(NO_CRYPTO)),$(error a build that encrypts nothing is not installed))
 	@set -e; for each in $(INSTALLED); do IFS=: read -r mode from to <<<"$$each"; \
 		install -D -m "$$mode" "$$from" "$(DESTDIR)$$to"; echo "  $(DESTDIR)$$to"; \
 		case $$to in *.service) \
@@ -342,5 +348,5 @@ help:
 	@echo 'make layers    who includes whom'
 	@echo 'make install   DESTDIR= PREFIX=/usr; uninstall takes the same'
 	@echo 'make clean     build/ removed; the cache of wolfSSL stays'
-	@echo 'Variants: CC=clang, SAN=address,undefined, SAN=thread, PORTABLE=1, WERROR=1, V=1'
+	@echo 'Variants: CC=clang, SAN=address,undefined, SAN=thread, PORTABLE=1, NO_CRYPTO=1 (bench), WERROR=1, V=1'
 	@echo 'wolfSSL: WOLFSSL_TARBALL=FILE or WOLFSSL_PREFIX=DIR instead of Debian'"'"'s source'

@@ -30,6 +30,7 @@
 
 #include "crypto/datagram.h"
 #include "crypto/secret.h"
+#include "crypto/traffic.h"
 
 #define MS                  1000000LL
 #define RTX_FIRST           (300 * MS)
@@ -40,6 +41,8 @@
 #define MTU_UP              16384
 #define LONG_AGO            (INT64_MIN / 2)
 #define NO_CID              "the peer uses no connection ID of 4 bytes"
+#define OUT_OF_STEP         "record numbers or keys are out of step"
+#define TOO_MANY_FORGED     "too many forged records"
 
 struct session {
 	WOLFSSL *ssl;
@@ -57,9 +60,10 @@ struct session {
 	void *emit_arg;
 	const uint8_t *in; /* the datagram that wolfSSL may read */
 	size_t in_len;
-	uint8_t *seal; /* session_seal's out, while it runs */
-	size_t seal_max, seal_len;
+	struct traffic_secrets secrets; /* until we are up, then */
+	struct traffic traffic;
 	uint64_t sealed;
+	int64_t up_at;
 	int64_t started, progress_at, restart_at;
 	int64_t rtx_at, rtx_wait, rtx_last, quick_at;
 	unsigned progress;
@@ -162,20 +166,11 @@ static int on_send(WOLFSSL *ssl, char *buf, int len, void *arg)
 	struct session *s = arg;
 	const uint8_t *d = (const uint8_t *)buf;
 
-	(void)ssl;
 	if (len <= 0)
 		return len;
-	if (!s->seal) {
-		emit(s, d, (size_t)len);
-		return len;
-	}
-	/* What wolfSSL had to say besides comes first, the sealed record last. */
-	if (s->seal_len)
-		emit(s, s->seal, s->seal_len);
-	if ((size_t)len > s->seal_max)
+	if (s->state == SESSION_UP && !traffic_allows(&s->traffic, ssl, d, (size_t)len))
 		return WOLFSSL_CBIO_ERR_GENERAL;
-	memcpy(s->seal, d, (size_t)len);
-	s->seal_len = (size_t)len;
+	emit(s, d, (size_t)len);
 	return len;
 }
 
@@ -211,7 +206,8 @@ static int ssl_make(struct session *s)
 	if (wolfSSL_dtls_set_mtu(ssl, SESSION_MTU_HANDSHAKE) != WOLFSSL_SUCCESS ||
 	    wolfSSL_dtls_cid_use(ssl) != WOLFSSL_SUCCESS ||
 	    wolfSSL_dtls_cid_set(ssl, s->cid, SESSION_CID_LEN) != WOLFSSL_SUCCESS ||
-	    (!s->client && wolfSSL_dtls13_allow_ch_frag(ssl, 1) != WOLFSSL_SUCCESS)) {
+	    (!s->client && wolfSSL_dtls13_allow_ch_frag(ssl, 1) != WOLFSSL_SUCCESS) ||
+	    traffic_listen(&s->secrets, ssl) < 0) {
 		wolfSSL_free(ssl);
 		return -ENOMEM;
 	}
@@ -247,6 +243,7 @@ void session_free(struct session *s)
 		return;
 	s->emit = NULL;
 	wolfSSL_free(s->ssl);
+	traffic_clear(&s->traffic);
 	wolf_peer_clear(&s->peer);
 	secret_wipe(s, sizeof(*s));
 	free(s);
@@ -317,23 +314,38 @@ static enum session_state failed(struct session *s, int error, int64_t now)
 	return s->state;
 }
 
-static enum session_state up(struct session *s)
+/* The connection ID that the peer wants in records. */
+static int peer_cid(struct session *s, uint8_t cid[SESSION_CID_LEN])
 {
-	unsigned cid = 0;
+	unsigned len = 0;
 
-	if (wolf_peer_up(&s->peer, s->ssl) < 0) {
+	if (wolfSSL_dtls_cid_get_tx_size(s->ssl, &len) != WOLFSSL_SUCCESS || len != SESSION_CID_LEN)
+		return -EPROTO;
+	return wolfSSL_dtls_cid_get_tx(s->ssl, cid, SESSION_CID_LEN) == WOLFSSL_SUCCESS ? 0
+	                                                                                : -EPROTO;
+}
+
+static enum session_state up(struct session *s, int64_t now)
+{
+	uint8_t cid[SESSION_CID_LEN];
+	const char *why = NULL;
+
+	if (wolf_peer_up(&s->peer, s->ssl) < 0)
+		why = "";
+	else if (peer_cid(s, cid) < 0)
+		why = NO_CID;
+	else if (traffic_start(&s->traffic, s->ssl, s->client, &s->secrets, cid,
+	                       SESSION_RECORDS_HARD) < 0)
+		why = "the keys are not those that were agreed";
+	if (why) {
 		wolfSSL_shutdown(s->ssl);
-		return fail(s, "");
-	}
-	if (wolfSSL_dtls_cid_get_tx_size(s->ssl, &cid) != WOLFSSL_SUCCESS ||
-	    cid != SESSION_CID_LEN) {
-		wolfSSL_shutdown(s->ssl);
-		return fail(s, NO_CID);
+		return fail(s, why);
 	}
 	wolfSSL_FreeArrays(s->ssl);
 	wolfSSL_dtls_set_mtu(s->ssl, MTU_UP);
 	s->rtx_wait = RTX_FIRST;
 	s->rtx_at = s->quick_at = s->restart_at = INT64_MAX;
+	s->up_at = now;
 	return s->state = SESSION_UP;
 }
 
@@ -352,7 +364,7 @@ static enum session_state drive(struct session *s, int64_t now)
 			s->ssl->buffers.clearOutputBuffer.length = 0;
 	} while (error == APP_DATA_READY);
 	if (!error)
-		return up(s);
+		return up(s, now);
 	if (error != WOLFSSL_ERROR_WANT_READ && error != WOLFSSL_ERROR_WANT_WRITE)
 		return failed(s, error, now);
 	timers_follow(s, now);
@@ -498,7 +510,11 @@ enum session_state session_tick(struct session *s, int64_t now)
 		return tick_handshake(s, now);
 	if (s->state != SESSION_UP || now < s->rtx_at)
 		return s->state;
+	if (traffic_enter(&s->traffic, s->ssl, NULL) < 0)
+		return fail(s, OUT_OF_STEP);
 	timeout(s, true, now);
+	if (traffic_leave(&s->traffic, s->ssl) < 0)
+		return fail(s, OUT_OF_STEP);
 	backoff(s, now);
 	if (!waits_for_ack(s))
 		s->rtx_at = INT64_MAX;
@@ -527,47 +543,27 @@ int64_t session_deadline(const struct session *s)
 	return at;
 }
 
-/* -- records of application data ------------------------------------------------------------ */
+/* -- once it is up -------------------------------------------------------------------------- */
 
 ssize_t session_seal(struct session *s, uint8_t *plain, size_t len, uint8_t *out)
 {
-	int r;
+	ssize_t n;
 
 	if (s->state != SESSION_UP)
 		return -EPIPE;
 	if (!len || len > SESSION_PLAIN_MAX)
 		return -EMSGSIZE;
-	if (s->sealed >= SESSION_RECORDS_HARD)
-		return -EKEYEXPIRED;
-	s->seal = out;
-	s->seal_max = len + SESSION_OVERHEAD;
-	s->seal_len = 0;
-	r = wolfSSL_write(s->ssl, plain, (int)len);
-	s->seal = NULL;
-	if (r != (int)len || !s->seal_len) {
-		wolf_peer_failed(&s->peer, s->ssl, wolfSSL_get_error(s->ssl, r));
+	n = record_seal(s->traffic.send, plain, len, out);
+	if (n > 0)
+		s->sealed++;
+	if (n == -EIO) {
 		fail(s, "a record could not be sealed");
 		return -EPIPE;
 	}
-	s->sealed++;
-	return (ssize_t)s->seal_len;
+	return n;
 }
 
-/* Whatever else the datagram held; true if there was application data among it. */
-static bool drain(struct session *s, int *error)
-{
-	uint8_t rest[512];
-	bool any = false;
-	int r;
-
-	while ((r = wolfSSL_read(s->ssl, rest, sizeof(rest))) > 0)
-		any = true;
-	*error = wolfSSL_get_error(s->ssl, r);
-	secret_wipe(rest, sizeof(rest));
-	return any;
-}
-
-static ssize_t ended(struct session *s, int error)
+static int ended(struct session *s, int error)
 {
 	if (error == WOLFSSL_ERROR_ZERO_RETURN) {
 		snprintf(s->peer.why, sizeof(s->peer.why), "the peer closed the session");
@@ -579,59 +575,103 @@ static ssize_t ended(struct session *s, int error)
 	return -EPIPE;
 }
 
-/* Nothing to deliver, nothing wrong with the session: what was it? wolfSSL drops in silence, but
- * leaves the last record's type (inside the protection) and whether its tag was good.
- */
-static ssize_t verdict(const struct session *s)
+static void await_ack(struct session *s, int64_t now)
 {
-	if (!s->ssl->keys.decryptedCur)
-		return -EBADMSG;
-	return s->ssl->curRL.type == application_data ? -EALREADY : 0;
-}
-
-ssize_t session_open(struct session *s, uint8_t *d, size_t len, uint8_t **plain, int64_t now)
-{
-	int r, error;
-
-	if (s->state != SESSION_UP)
-		return -EPIPE;
-	if (!len || len > MTU_UP || !datagram_protected(s->cid, d, len))
-		return -EBADMSG;
-	s->in = d;
-	s->in_len = len;
-	s->ssl->keys.decryptedCur = 0;
-	s->ssl->curRL.type = 0;
-	clock_in(s, now);
-	r = wolfSSL_read(s->ssl, d, (int)len); /* it has a copy */
-	if (r > 0) {
-		*plain = d;
-		drain(s, &error);
-	} else {
-		error = wolfSSL_get_error(s->ssl, r);
-	}
-	clock_out(s, now);
-	s->in = NULL;
 	if (!waits_for_ack(s)) {
 		s->rtx_at = INT64_MAX;
 	} else if (s->rtx_at == INT64_MAX) {
 		s->rtx_wait = RTX_FIRST;
 		s->rtx_at = now + RTX_FIRST;
 	}
-	if (error != WOLFSSL_ERROR_WANT_READ && error != WOLFSSL_ERROR_WANT_WRITE) {
-		ended(s, error);
-		if (r <= 0)
-			return -EPIPE;
+}
+
+/* A record that is not data, for wolfSSL. 0, -EBADMSG, -EPIPE. */
+static int control(struct session *s, struct record *r, int64_t now)
+{
+	uint8_t none[16];
+	int n, error;
+
+	if (traffic_enter(&s->traffic, s->ssl, r) < 0) {
+		fail(s, OUT_OF_STEP);
+		return -EPIPE;
 	}
-	if (r > 0)
-		return r;
-	return verdict(s);
+	s->in = r->at;
+	s->in_len = r->total;
+	s->ssl->keys.decryptedCur = 0;
+	clock_in(s, now);
+	n = wolfSSL_read(s->ssl, none, sizeof(none));
+	error = wolfSSL_get_error(s->ssl, n);
+	clock_out(s, now);
+	s->in = NULL;
+	/* Data does not come this way. */
+	if (traffic_leave(&s->traffic, s->ssl) < 0 || n > 0) {
+		fail(s, OUT_OF_STEP);
+		return -EPIPE;
+	}
+	if (error != WOLFSSL_ERROR_WANT_READ && error != WOLFSSL_ERROR_WANT_WRITE)
+		return ended(s, error);
+	await_ack(s, now);
+	/* It drops in silence what it cannot open. */
+	return s->ssl->keys.decryptedCur ? 0 : -EBADMSG;
+}
+
+/* The record at d, and what is not data done with. */
+static int open_one(struct session *s, struct record *r, uint8_t *d, size_t len, int64_t now)
+{
+	int err = traffic_open(&s->traffic, r, s->cid, d, len, now);
+
+	if (err == -EKEYEXPIRED) {
+		fail(s, TOO_MANY_FORGED);
+		return -EPIPE;
+	}
+	if (err)
+		return err;
+	switch (r->type) {
+	case RECORD_FOREIGN:
+		if (now - s->up_at >= SESSION_DEADLINE)
+			return -EBADMSG; /* nobody is still shaking hands */
+		return control(s, r, now);
+	case RECORD_ALERT:
+	case RECORD_HANDSHAKE:
+	case RECORD_ACK:
+		return control(s, r, now);
+	default:
+		return 0;
+	}
+}
+
+ssize_t session_open(struct session *s, uint8_t *d, size_t len, uint8_t **plain, int64_t now)
+{
+	bool any = false;
+	ssize_t got = 0;
+	struct record r;
+	int err = -EBADMSG;
+
+	if (len > MTU_UP)
+		return -EBADMSG;
+	for (; len && s->state == SESSION_UP; d += r.total, len -= r.total) {
+		err = open_one(s, &r, d, len, now);
+		if (err)
+			break; /* what is behind it may not begin where it says */
+		any = true;
+		if (r.type == RECORD_DATA && !got) {
+			*plain = r.plain;
+			got = (ssize_t)r.len;
+		}
+	}
+	if (got)
+		return got;
+	if (s->state != SESSION_UP)
+		return -EPIPE;
+	return any ? 0 : err;
 }
 
 void session_close(struct session *s)
 {
 	if (s->state != SESSION_UP)
 		return;
-	wolfSSL_shutdown(s->ssl);
+	if (traffic_enter(&s->traffic, s->ssl, NULL) == 0)
+		wolfSSL_shutdown(s->ssl);
 	snprintf(s->peer.why, sizeof(s->peer.why), "we closed the session");
 	s->state = SESSION_CLOSED;
 }
@@ -686,6 +726,12 @@ const uint8_t *session_cid(const struct session *s)
 uint64_t session_sealed(const struct session *s)
 {
 	return s->sealed;
+}
+
+bool session_wants_rekey(const struct session *s)
+{
+	return s->state == SESSION_UP && (s->sealed >= SESSION_RECORDS_SOFT ||
+	                                  traffic_forged(&s->traffic) >= RECORD_FORGED_SOFT);
 }
 
 /* -- for session_listener.c ------------------------------------------------------------------- */

@@ -14,8 +14,8 @@
 
 #define SESSION_CID_LEN       4     /* the first byte names the worker, 24 random bits follow */
 #define SESSION_MTU_HANDSHAKE 1200  /* datagrams of a handshake; safe on any underlay path */
-#define SESSION_OVERHEAD      32    /* what session_seal adds at most */
-#define SESSION_PLAIN_MAX     16352 /* a datagram is then at most 16384 bytes */
+#define SESSION_OVERHEAD      24    /* what session_seal adds */
+#define SESSION_PLAIN_MAX     16360 /* a datagram is then at most 16384 bytes */
 #define SESSION_DATAGRAM_MAX  1700 /* of a handshake, that we read; ours are SESSION_MTU_HANDSHAKE */
 #define SESSION_ADDRESS_MAX   32
 #define SESSION_DEADLINE      (15 * 1000000000LL) /* of a handshake, from first to last */
@@ -78,6 +78,8 @@ const char *session_cipher(const struct session *s); /* "TLS13-AES128-GCM-SHA256
 bool session_is_client(const struct session *s);
 const uint8_t *session_cid(const struct session *s); /* ours, SESSION_CID_LEN bytes */
 uint64_t session_sealed(const struct session *s);    /* records sealed so far */
+/* A new session should take its place: keys have sealed much, or many have tried to forge. */
+bool session_wants_rekey(const struct session *s);
 
 /* Seals one record of plain (1 to SESSION_PLAIN_MAX bytes) into out, which has room for len +
  * SESSION_OVERHEAD bytes and does not overlap plain: one datagram. plain[len] is written and put

@@ -20,6 +20,7 @@
 #include <wolfssl/wolfcrypt/asn.h>
 #include <wolfssl/wolfcrypt/settings.h>
 
+#include "crypto/aead.h"
 #include "crypto/secret.h"
 
 #define WOLF_ENDS     4
@@ -68,29 +69,14 @@ int wolf_start(void)
 {
 	if (wolfSSL_Init() != WOLFSSL_SUCCESS)
 		return -ENOMEM;
-	return wc_SetTimeCb(wolf_time) == 0 ? 0 : -EINVAL;
+	if (wc_SetTimeCb(wolf_time) != 0)
+		return -EINVAL;
+	return aead_start();
 }
 
 const char *wolf_version(void)
 {
 	return LIBWOLFSSL_VERSION_STRING;
-}
-
-/* Does this build of wolfSSL use the processor's AES? Table-driven AES is slow and leaks its key
- * through the cache.
- */
-static bool aes_in_hardware(void)
-{
-#if defined(WOLFSSL_AESNI)
-	return __builtin_cpu_supports("aes") && __builtin_cpu_supports("pclmul");
-#else
-	return false;
-#endif
-}
-
-const char *wolf_aead(void)
-{
-	return aes_in_hardware() ? "AES-128-GCM" : "CHACHA20-POLY1305";
 }
 
 /* -- what this process is ------------------------------------------------------------------- */
@@ -169,7 +155,7 @@ static int use_trust(WOLFSSL_CTX *ctx, const struct cert_chain *roots)
  */
 static int use_rules(WOLFSSL_CTX *ctx)
 {
-	bool aes = aes_in_hardware();
+	bool aes = aead_preferred() == AEAD_AES_128_GCM;
 	int group = WOLF_GROUP;
 
 	if (wolfSSL_CTX_set_groups(ctx, &group, 1) != WOLFSSL_SUCCESS ||

@@ -41,7 +41,9 @@ struct wolf_params {
 	const uint8_t *pin;
 };
 
-/* Once in a process, before threads. */
+/* Once in a process, before threads; chooses who computes ciphers, too (aead_start). 0, -ENOMEM,
+ * -EINVAL, -ENOTSUP.
+ */
 int wolf_start(void);
 
 /* 0, -EINVAL key and chain do not belong together, are no node's of this cluster, or neither trust
@@ -55,7 +57,6 @@ void wolf_put(struct wolf *w);
 int wolf_cookie_rotate(struct wolf *w);
 
 const char *wolf_version(void); /* "5.9.2" */
-const char *wolf_aead(void);    /* "AES-128-GCM" or "CHACHA20-POLY1305" */
 
 /* -- for session.c and stream.c --------------------------------------------------------------- */
 

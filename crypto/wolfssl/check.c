@@ -28,14 +28,14 @@
 #define MTU       1200
 #define QUEUE     1024
 #define DATAGRAM  2048
-#define REORDERED 900 /* fits the window of 1024 and not one half as wide */
+#define REORDERED 120 /* fits the window of 128 and not one half as wide */
 #define DER_MAX   2048
 #define ALPN      "ginnel-check"
 #define OID       "1.3.6.1.4.1.32473.1" /* RFC 5612, for examples */
 
 _Static_assert(DTLS13_EPOCH_SIZE >= 8, "room for both directions' epochs");
 _Static_assert(sizeof(w64wrapper) == sizeof(uint64_t), "w64wrapper is one 64-bit number");
-_Static_assert(sizeof(((Dtls13Epoch *)0)->window) == 128, "replay window of 1024 records");
+_Static_assert(sizeof(((Dtls13Epoch *)0)->window) == 16, "replay window of 128 records");
 _Static_assert(DTLS_CID_MAX_SIZE >= CID_LEN, "connection ids");
 
 struct queue {

@@ -41,7 +41,7 @@
 #define WOLFSSL_DTLS_CH_FRAG          /* a ClientHello with ML-KEM spans two datagrams */
 #define WOLFSSL_DTLS_MTU              /* wolfSSL_dtls_set_mtu */
 #define WOLFSSL_SEND_HRR_COOKIE       /* stateless HelloRetryRequest */
-#define WOLFSSL_DTLS_WINDOW_WORDS 32  /* a window of 1024 records; 64 loses reordered ones */
+#define WOLFSSL_DTLS_WINDOW_WORDS 4   /* of handshakes alone: replay.c is wider, for data */
 #define DTLS13_EPOCH_SIZE         8   /* both directions' epochs share one table; 4 can wedge */
 #define DTLS13_MIN_RTX_INTERVAL   200 /* ms; a retransmission sooner is skipped in silence */
 #define HAVE_SECRET_CALLBACK          /* wolfSSL_set_tls13_secret_cb */

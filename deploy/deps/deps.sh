@@ -52,7 +52,8 @@ trap 'exit 143' TERM HUP
 
 missing_packages() {
 	local -a want
-	mapfile -t want < <(grep -v '^#' "$list" | grep .)
+	mapfile -t want < <(awk -v here="$(dpkg --print-architecture)" \
+		'!/^#/ && NF && (NF == 1 || $2 == here) { print $1 }' "$list")
 	# One query for all: names that are installed are taken off the wanted ones.
 	{
 		dpkg-query -W -f '${db:Status-Status} ${Package}\n' "${want[@]}" 2>/dev/null || true

@@ -2,6 +2,7 @@
 #include <string.h>
 #include <sys/utsname.h>
 
+#include "crypto/aead.h"
 #include "crypto/wolf.h"
 #include "gateway/programs/cmd.h"
 
@@ -14,15 +15,17 @@ int cmd_version(struct cmd *c)
 	json_t *document;
 	int ret;
 
+	if (aead_start() < 0)
+		return CMD_FAILED;
 	if (uname(&u) < 0)
 		snprintf(u.release, sizeof(u.release), "unknown");
 	if (!c->json) {
 		printf("ginnel   %s\nwolfSSL  %s\naead     %s\nkex      %s\nkernel   %s\n",
-		       GINNEL_VERSION, wolf_version(), wolf_aead(), KEX, u.release);
+		       GINNEL_VERSION, wolf_version(), aead_name(), KEX, u.release);
 		return CMD_OK;
 	}
 	document = json_pack("{s:s, s:s, s:s, s:s, s:s}", "ginnel", GINNEL_VERSION, "wolfssl",
-	                     wolf_version(), "aead", wolf_aead(), "kex", KEX, "kernel", u.release);
+	                     wolf_version(), "aead", aead_name(), "kex", KEX, "kernel", u.release);
 	ret = document ? cmd_print_json(document) : CMD_FAILED;
 	json_decref(document);
 	return ret;

@@ -17,6 +17,7 @@
 #include <sys/wait.h>
 #include <unistd.h>
 
+#include "crypto/aead.h"
 #include "crypto/keyfile.h"
 #include "crypto/wolf.h"
 #include "gateway/config.h"
@@ -315,6 +316,8 @@ static int look_at_identity(struct daemon *d)
 		fault("wolfSSL does not start", NULL, "identity");
 		return EXIT_FAILED;
 	}
+	if (strcmp(aead_name(), AEAD_NAME_NONE) == 0)
+		fputs("ginneld: BENCHMARK BUILD: NOTHING IS ENCRYPTED\n", stderr);
 	err = load_identity(d, "engine", "node", why, sizeof(why));
 	if (!err)
 		identity_clear(&d->identity);
@@ -463,7 +466,7 @@ static int check(struct daemon *d)
 	if (check_identity(d) < 0)
 		return EXIT_FAILED;
 	printf("config, identity: ok\nnode %s of %s, role %s\n%s, wolfSSL %s\n", d->node.name,
-	       d->node.cluster, cert_role_name(d->node.role), wolf_aead(), wolf_version());
+	       d->node.cluster, cert_role_name(d->node.role), aead_name(), wolf_version());
 	return EXIT_OK;
 }
 

@@ -287,7 +287,7 @@ Test(session, refuses_each_record_once_opened)
 
 Test(session, takes_records_in_any_order_within_the_window)
 {
-	enum { MANY = 900, FAR = 3000 };
+	enum { MANY = 8000, FAR = 20000 };
 	static uint8_t d[FAR][64];
 	static size_t len[FAR];
 	struct pair *p = pair_up();
@@ -304,6 +304,12 @@ Test(session, takes_records_in_any_order_within_the_window)
 	pair_free(p);
 }
 
+/* A record number that is changed may be one that has been seen. */
+static bool refused(ssize_t r, size_t byte)
+{
+	return r == -EBADMSG || (r == -EALREADY && (byte == 5 || byte == 6));
+}
+
 Test(session, refuses_a_record_with_any_bit_changed)
 {
 	struct pair *p = pair_up();
@@ -313,7 +319,7 @@ Test(session, refuses_a_record_with_any_bit_changed)
 	for (size_t bit = 0; bit < n * 8; bit++) {
 		memcpy(f, d, n);
 		f[bit / 8] ^= (uint8_t)(1 << bit % 8);
-		cr_assert_eq(opens(p, p->server, f, n), -EBADMSG, "bit %zu", bit);
+		cr_assert(refused(opens(p, p->server, f, n), bit / 8), "bit %zu", bit);
 		cr_assert_eq(session_state(p->server), SESSION_UP);
 	}
 	cr_assert_eq(p->to_client.n, 0); /* and says nothing */
@@ -331,23 +337,6 @@ Test(session, refuses_a_record_cut_at_any_length)
 	for (size_t i = 0; i < n; i++)
 		cr_assert_eq(opens(p, p->server, d, i), -EBADMSG, "cut at %zu", i);
 	cr_assert_eq(opens(p, p->server, d, n), 22);
-	still_well(p);
-	pair_free(p);
-}
-
-Test(session, delivers_a_record_that_noise_follows)
-{
-	struct pair *p = pair_up();
-	uint8_t d[512], other[256];
-	size_t n = seal(p->client, "first", d);
-	size_t m = seal(p->client, "second", other);
-
-	memset(d + n, 0xa5, 40);
-	cr_assert_eq(opens(p, p->server, d, n + 40), 5);
-	n = seal(p->client, "third", d);
-	memcpy(d + n, other, m);
-	d[n + m - 1] ^= 1;
-	cr_assert_eq(opens(p, p->server, d, n + m), 5);
 	still_well(p);
 	pair_free(p);
 }
@@ -1053,6 +1042,40 @@ Test(session, talks_to_any_dtls_1_3_peer_and_answers_its_key_updates)
 	ends_id_clear(&n.id);
 }
 
+/* Its records say how long they are; ours are all of their datagram. */
+Test(session, delivers_a_record_that_noise_follows)
+{
+	struct node n;
+	struct raw_as as = {.alpn = ALPN_TUNNEL, .chain = &n.chain, .key = n.id.key};
+	uint8_t d[512], out[256];
+	struct foreign *f;
+	size_t len;
+
+	node_init(&n, "n7");
+	as.key = n.id.key;
+	f = foreign_meet(n1, &as, NULL);
+	cr_assert_eq(session_state(f->s), SESSION_UP, "%s", session_why(f->s));
+	cr_assert_eq(wolfSSL_write(f->raw.ssl, "first", 5), 5);
+	cr_assert_eq(wolfSSL_write(f->raw.ssl, "second", 6), 6);
+	len = f->raw.out.d[0].len;
+	memcpy(d, f->raw.out.d[0].bytes, len);
+	memset(d + len, 0xa5, 40);
+	cr_assert_eq(ends_open(f->s, d, len + 40, out, f->now), 5);
+	cr_assert_eq(memcmp(out, "first", 5), 0);
+	memcpy(d + len, f->raw.out.d[1].bytes, f->raw.out.d[1].len);
+	cr_assert_eq(ends_open(f->s, d + len, f->raw.out.d[1].len, out, f->now), 6);
+	len = (size_t)ends_seal(f->s, "ours", 4, d);
+	memset(d + len, 0xa5, 40);
+	raw_put(&f->raw.in, d, len + 40);
+	cr_assert_lt(wolfSSL_read(f->raw.ssl, out, sizeof(out)), 1);
+	raw_put(&f->raw.in, d, len);
+	cr_assert_eq(wolfSSL_read(f->raw.ssl, out, sizeof(out)), 4);
+	f->raw.out.n = 0;
+	carries_data(f);
+	foreign_free(f);
+	ends_id_clear(&n.id);
+}
+
 /* One that has no AES in hardware asks for ChaCha20 alone, or is asked for it. */
 Test(session, takes_either_cipher_and_no_third)
 {
@@ -1080,8 +1103,9 @@ Test(session, takes_either_cipher_and_no_third)
 			for (int bit = 0; bit < len * 8; bit++) {
 				memcpy(d, f->raw.out.d[0].bytes, (size_t)len);
 				d[bit / 8] ^= (uint8_t)(1 << bit % 8);
-				cr_assert_eq(ends_open(f->s, d, (size_t)len, out, f->now), -EBADMSG,
-				             "bit %d", bit);
+				cr_assert(refused(ends_open(f->s, d, (size_t)len, out, f->now),
+				                  (size_t)bit / 8),
+				          "bit %d", bit);
 			}
 			cr_assert_eq(
 				ends_open(f->s, f->raw.out.d[0].bytes, (size_t)len, out, f->now),
