@@ -344,8 +344,9 @@ static bool continues(const struct offload_merge *m, const uint8_t *packet,
 
 	if (ip->version != m->ip.version || ip->proto != m->ip.proto || ip->l4 != m->ip.l4)
 		return false;
-	if (!offload_may_elide(packet, ip) || header_len(packet, ip) != m->header_len)
+	if (!offload_may_elide(packet, ip))
 		return false;
+	/* So there are as many bytes as the first has of headers, and TCP's length is compared. */
 	if (ip->total <= m->header_len || ip->total - m->header_len > m->gso_size)
 		return false;
 	if (!same_ip(m, packet))

@@ -220,7 +220,7 @@ ssize_t tun_readv(int fd, struct offload_hdr *h, uint8_t *buf, size_t max)
 
 ssize_t tun_read(int fd, uint8_t *buf, size_t max)
 {
-	struct offload_hdr h;
+	struct offload_hdr h = {0};
 	ssize_t n = tun_readv(fd, &h, buf, max);
 
 	if (n < 0)

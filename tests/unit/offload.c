@@ -844,6 +844,27 @@ Test(offload, psh_ends_it_and_cwr_only_begins_it)
 	cr_expect_eq(h.gso_type, OFFLOAD_GSO_TCP4 | OFFLOAD_GSO_ECN);
 }
 
+Test(offload, without_df_ids_count_on)
+{
+	struct made m = UDP4, next;
+	struct offload_merge g;
+
+	m.frag = 0;
+	m.id = 0xfffe;
+	g = begun(&m, true);
+	next = m;
+	for (unsigned i = 1; i < 5; i++) {
+		make(whole, &next);
+		cr_expect_not(joins(&g, g.ip.total, true), "the id of the one before");
+		next.id++;
+		make(whole, &next);
+		cr_expect(joins(&g, g.ip.total, true), "%u", i);
+	}
+	next.id += 2;
+	make(whole, &next);
+	cr_expect_not(joins(&g, g.ip.total, true), "one is missing");
+}
+
 /* How many join if there is no end of them, and how long it gets. */
 static unsigned most(struct made m, size_t *total)
 {
