@@ -17,7 +17,8 @@
 #define ARRIVAL_IS    8       /* packets, at a guess */
 #define YIELD_LONG    20000   /* ns: somebody else had our core */
 #define YIELD_NOT     200     /* turns, after that */
-#define SPIN          50000   /* ns before sleeping */
+#define SPIN          100000  /* ns before sleeping */
+#define SPIN_STREAM   20000   /* ns: what comes sooner comes by itself, and gathers while we sleep */
 #define SPIN_LUCK     16      /* of the last spins' results that are remembered, about */
 
 int worker_init(struct worker *w, struct engine *e, unsigned id, int tun_fd, int udp_fd)
@@ -195,30 +196,34 @@ static void let_gather(struct worker *w)
 
 /* An answer often comes within microseconds, and to be woken for it takes longer than to wait: so
  * look again for a while before sleeping, as long as that was worth it lately. A worker that never
- * finds anything by it spends SPIN for one in SPIN_LUCK sleeps.
+ * finds anything by it spends SPIN for one in SPIN_LUCK sleeps. In a stream it would be wrong: there
+ * sleep is what makes a batch.
  */
 static bool spins(struct worker *w, int64_t now)
 {
-	if (!w->spin_until) {
-		w->sleeps++;
-		if (w->luck < SPIN_LUCK / 2 && w->sleeps % SPIN_LUCK)
+	if (!w->spin_since) {
+		if (w->luck < SPIN_LUCK / 2 && ++w->sleeps % SPIN_LUCK)
 			return false;
-		w->spin_until = now + SPIN;
+		w->spin_since = now;
 	}
-	if (now < w->spin_until) {
+	if (now - w->spin_since < SPIN) {
 		sched_yield();
 		return true;
 	}
 	w->luck -= w->luck > 0;
-	w->spin_until = 0;
+	w->spin_since = 0;
 	return false;
 }
 
-static void spin_won(struct worker *w)
+static void spin_won(struct worker *w, int64_t now)
 {
-	if (w->spin_until && w->luck < SPIN_LUCK)
+	if (!w->spin_since)
+		return;
+	if (now - w->spin_since < SPIN_STREAM)
+		w->luck = 0;
+	else if (w->luck < SPIN_LUCK)
 		w->luck++;
-	w->spin_until = 0;
+	w->spin_since = 0;
 }
 
 void *worker_main(void *arg)
@@ -241,7 +246,7 @@ void *worker_main(void *arg)
 		}
 		rcu_quiet(&w->engine->snapshot);
 		if (next <= now) {
-			spin_won(w);
+			spin_won(w, now);
 			let_gather(w);
 		}
 	}

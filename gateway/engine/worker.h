@@ -39,7 +39,7 @@ struct worker {
 	const struct snapshot *snapshot;
 	uint64_t judged;    /* serial of the snapshot that lanes were judged by */
 	unsigned no_yield;  /* turns without */
-	int64_t spin_until; /* 0: not spinning */
+	int64_t spin_since; /* 0: not spinning */
 	unsigned luck, sleeps;
 	int64_t tick;       /* when lanes_tick is due */
 	struct lane *lanes; /* by CID */
