@@ -113,6 +113,7 @@ UNITS := $(wildcard tests/unit/*.c)
 THREADS := $(wildcard tests/thread/*.c)
 FUZZERS := $(wildcard tests/fuzz/*.c)
 TOOLS := $(wildcard tests/tools/*.c)
+BENCHES := $(wildcard tests/bench/*.c)
 PROGRAMS :=
 
 # Built files
@@ -175,11 +176,11 @@ $(call program,ginnel,ginnel.c,$(filter-out %/ginneld.c %/cni.c %/docker.c,$(PRO
 all: $(PROGRAMS:%=$B/bin/%) $(foreach d,$(HAVE),$(call archive,$d)) $B/compile_commands.json
 
 # A test links the folder of the header it includes first, and what lies below that.
-FIRST := $(if $(UNITS)$(THREADS)$(FUZZERS)$(TOOLS),$(shell awk 'FNR == 1 { found = 0 } \
+FIRST := $(if $(UNITS)$(THREADS)$(FUZZERS)$(TOOLS)$(BENCHES),$(shell awk 'FNR == 1 { found = 0 } \
 	!found && match($$0, /^\#include "(crypto|tun|gateway)\/[^"]*\//) || \
 	!found && match($$0, /^\#include "(crypto|tun|gateway)\//) { \
 		found = 1; d = substr($$0, 11, RLENGTH - 11); print FILENAME "=" d }' \
-	$(UNITS) $(THREADS) $(FUZZERS) $(TOOLS)))
+	$(UNITS) $(THREADS) $(FUZZERS) $(TOOLS) $(BENCHES)))
 layer_of = $(or $(patsubst $1=%,%,$(filter $1=%,$(FIRST))),gateway/programs)
 
 # test_rule SOURCE OUTPUT LIBS
@@ -192,8 +193,8 @@ endef
 $(foreach t,$(UNITS),$(eval $(call test_rule,$t,$B/$(t:.c=),-lcriterion)))
 $(foreach t,$(THREADS),$(eval $(call test_rule,$t,$B/$(t:.c=))))
 
-# What the namespace tests call besides the programs themselves.
-$(foreach t,$(TOOLS),$(eval $(call test_rule,$t,$B/$(t:.c=))))
+# What the namespace tests and the benchmarks call besides the programs themselves.
+$(foreach t,$(TOOLS) $(BENCHES),$(eval $(call test_rule,$t,$B/$(t:.c=))))
 .PHONY: tools
 tools: $(TOOLS:%.c=$B/%)
 
@@ -224,7 +225,7 @@ $(foreach t,$(FUZZERS),$(eval $(call fuzz_rule,$t)))
 COMMAND := $(subst ",\",$(CC) $(CPPFLAGS_ALL) -DGINNEL_VERSION='"$(VERSION)"' $(USE_WOLFSSL) \
 	$(CFLAGS_ALL) -Wno-unknown-warning-option -c)
 $B/compile_commands.json: $B/flags $B/sources
-	@{ echo '['; comma=; for f in $(SOURCES) $(PROGRAM_SOURCES) $(UNITS) $(THREADS) $(TOOLS); do \
+	@{ echo '['; comma=; for f in $(SOURCES) $(PROGRAM_SOURCES) $(UNITS) $(THREADS) $(TOOLS) $(BENCHES); do \
 		printf '%s{"directory": "%s", "file": "%s", "command": "%s %s"}' \
 			"$$comma" '$(CURDIR)' "$$f" $(call shell_quote,$(COMMAND)) "$$f"; \
 		comma=$$',\n'; \
@@ -238,7 +239,7 @@ RUN := MAKE='$(MAKE)' CC='$(CC)' B='$B' tests/run.sh
 PARTS ?= $(if $(SAN),$(if $(filter thread,$(SAN)),thread,build unit netns),\
 	build layers unit unit-san thread fuzz netns netns-san)
 .PHONY: check unit thread fuzz netns layers soak demo golden lint format install uninstall clean \
-	deps help bench docker-plugin
+	deps help bench bench-micro docker-plugin
 check:
 	@$(RUN) $(PARTS)
 unit:
@@ -260,8 +261,10 @@ golden:
 demo: all tools
 	@GINNEL_BIN=$(CURDIR)/$B/bin tests/demo.sh
 # A script that is there is run with what is built; one that is not comes with a later release.
-bench: all
+bench: all tools $(BENCHES:%.c=$B/%)
 	@$(call later,tests/bench/run.sh)
+bench-micro: $B/tests/bench/micro
+	@$<
 docker-plugin: all
 	@$(call later,deploy/docker/plugin.sh)
 later = $(if $(wildcard $1),GINNEL_BIN=$(CURDIR)/$B/bin $1,echo '$@: not in this release' >&2; exit 1)
@@ -342,6 +345,7 @@ help:
 	$(if $(wildcard tests/soak/*.bats),@echo 'make soak      the long tests at full length')
 	$(if $(wildcard tests/demo.sh),@echo 'make demo      three nodes in namespaces that talk and are attacked')
 	$(if $(wildcard tests/bench/run.sh),@echo 'make bench     the same work on ginnel and on its peers')
+	$(if $(wildcard tests/bench/micro.c),@echo 'make bench-micro   the cost of single steps of a packet')
 	$(if $(wildcard deploy/docker/plugin.sh),@echo 'make docker-plugin   build/docker-plugin for docker plugin create')
 	@echo 'make lint      layers, format, clang-tidy, gcc -fanalyzer, shellcheck'
 	@echo 'make format    what clang-format says, done'

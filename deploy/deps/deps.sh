@@ -6,6 +6,7 @@
 #   deps.sh packages  the packages alone
 #   deps.sh wolfssl   wolfSSL alone; prints its prefix
 #   deps.sh tarball   fetch and verify wolfSSL's source; prints its path
+#   deps.sh mirror    prints the Debian mirror that this machine uses
 #
 # Only the prefix or path goes to stdout; words go to stderr. When all is there it takes a
 # few milliseconds, so the Makefile asks every time.
@@ -321,9 +322,10 @@ all)
 	;;
 packages) packages ;;
 wolfssl | tarball) wolfssl ;;
+mirror) find_mirror ;;
 install-as-root)
 	shift
 	install_as_root "$@"
 	;;
-*) die "usage: deps.sh [packages|wolfssl|tarball]" ;;
+*) die "usage: deps.sh [packages|wolfssl|tarball|mirror]" ;;
 esac
