@@ -2,7 +2,7 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
 # The daemon as its host sees it: containers behind links, guards, processes, starts that fail.
 #
-# shellcheck disable=SC2034,SC2154 # read, or set, by lab.bash
+# shellcheck disable=SC2154 # captured_* are set by lab.bash
 #
 #   c1 10.77.1.2 --- v1 n1 10.9.0.1 ===== DTLS ===== n2 10.9.0.2 v1 --- c2 10.77.2.2
 
@@ -12,7 +12,6 @@ bats_require_minimum_version 1.5.0
 setup() {
 	lab_up 2
 	static_nodes 2 "interfaces: [v1]\n"
-	LAB_CONFIG=1
 	container 1
 	container 2
 }
