@@ -166,7 +166,7 @@ int config_load(struct config *out, struct config_faults *faults, const char *pa
 	else if (faults->n == 0 && err)
 		file_fault(faults, path,
 		           "cannot be read: %s; name a file that is there and readable",
-		           strerror(-err));
+		           strerrordesc_np(-err));
 	return faults->n ? -EINVAL : 0;
 }
 

@@ -381,7 +381,7 @@ static void remember_guarded(const struct daemon *d)
 
 	if (err)
 		log_warn("what is guarded is not remembered", "file", GUARDED_FILE, "reason",
-		         strerror(-err), NULL);
+		         strerrordesc_np(-err), NULL);
 	free(text);
 }
 
