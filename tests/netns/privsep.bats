@@ -88,6 +88,26 @@ guarded() { on n1 nft list table inet ginnel >/dev/null && on n1 ip link show gi
 }
 error_for() { on "$1" ping -n -c 1 -W 1 10.77.2.1 2>&1 | grep -qi 'unreachable\|no route'; }
 
+@test "a config replaced under a running daemon is nobody's until the next start" {
+	both_up
+	for text in ': {no yaml' 'name: n1\n' "$(sed 's/10.77.1.0/10.77.9.0/' "$LAB/n1/ginnel.yaml")"; do
+		engine=$(process_of n1 engine)
+		printf '%b' "$text" >"$LAB/n1/ginnel.new"
+		mv "$LAB/n1/ginnel.new" "$LAB/n1/ginnel.yaml"
+		kill -KILL "$engine"
+		until_ok 10 replaced n1 engine "$engine"
+		until_ok 10 pings c1 10.77.2.2
+		until_ok 10 pings c2 10.77.1.2
+	done
+	engine=$(process_of n1 engine)
+	rm "$LAB/n1/ginnel.yaml"
+	kill -KILL "$engine"
+	until_ok 10 replaced n1 engine "$engine"
+	until_ok 10 pings c1 10.77.2.2
+	printf 'name: n1\n' >"$LAB/n1/ginnel.yaml" # for ginnel itself
+	status_is n1 ready
+}
+
 @test "the parent holds no queue, no key and five capabilities; the engine nothing of its uid" {
 	both_up
 	parent=$(pid_of n1) engine=$(process_of n1 engine)
