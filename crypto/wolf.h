@@ -75,14 +75,14 @@ struct wolf_peer {
 	bool judged;
 	enum cert_refusal refusal;
 	struct cert_info *info; /* once judged and not refused */
-	uint8_t *root;          /* with a pin: the root that it names */
-	size_t root_len;
-	int alert; /* that the peer sent, -1 */
+	uint8_t *root;          /* with a pin: room for the root that it names */
+	size_t root_len;        /* 0: not seen yet */
+	int alert;              /* that the peer sent, -1 */
 	char why[WOLF_WHY_MAX];
 };
 
 /* alpns must outlive p. expect->cluster NULL: our own, and with a pin whichever the pinned root
- * vouches for. 0, -EINVAL a name is too long.
+ * vouches for. 0, -EINVAL a name is too long, -ENOMEM.
  */
 int wolf_peer_init(struct wolf_peer *p, struct wolf *w, const char *alpns,
                    const struct cert_expect *expect);

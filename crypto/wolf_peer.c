@@ -158,11 +158,6 @@ static struct cert_trust *pinned_trust(struct wolf_peer *p, const struct cert_ch
 	cert_trust_pin(trust, pin);
 	if (!secret_equal(pin, wolf_rules(p->w)->pin, sizeof(pin)))
 		goto fail;
-	free(p->root);
-	p->root_len = 0;
-	p->root = malloc(chain->at[top].len);
-	if (!p->root)
-		goto fail;
 	memcpy(p->root, chain->at[top].der, chain->at[top].len);
 	p->root_len = chain->at[top].len;
 	return trust;
@@ -248,7 +243,7 @@ static int on_verify(int ok, WOLFSSL_X509_STORE_CTX *store)
 		return 0;
 	if (ok)
 		return 1;
-	if (wolf_rules(p->w)->pin && p->root && store->error_depth == store->totalCerts - 1 &&
+	if (wolf_rules(p->w)->pin && p->root_len && store->error_depth == store->totalCerts - 1 &&
 	    store->error_depth > 0 &&
 	    (store->error == ASN_NO_SIGNER_E || store->error == ASN_SELF_SIGNED_E))
 		return 1;
@@ -395,6 +390,11 @@ int wolf_peer_init(struct wolf_peer *p, struct wolf *w, const char *alpns,
 	p->expect.role = expect->role;
 	p->alpns = alpns;
 	p->alert = -1;
+	if (wolf_rules(w)->pin) {
+		p->root = malloc(CERT_DER_MAX);
+		if (!p->root)
+			return -ENOMEM;
+	}
 	p->w = wolf_get(w);
 	return 0;
 }
@@ -402,9 +402,7 @@ int wolf_peer_init(struct wolf_peer *p, struct wolf *w, const char *alpns,
 void wolf_peer_reset(struct wolf_peer *p)
 {
 	free(p->info);
-	free(p->root);
 	p->info = NULL;
-	p->root = NULL;
 	p->root_len = 0;
 	p->judged = false;
 	p->refusal = CERT_OK;
@@ -416,6 +414,8 @@ void wolf_peer_reset(struct wolf_peer *p)
 void wolf_peer_clear(struct wolf_peer *p)
 {
 	wolf_peer_reset(p);
+	free(p->root);
+	p->root = NULL;
 	wolf_put(p->w);
 	p->w = NULL;
 }

@@ -159,20 +159,26 @@ int config_load(struct config *out, struct config_faults *faults, const char *pa
 		err = absolute_dir(path, out->dir);
 		if (!err)
 			err = parse_text(out, faults, text, len);
-		free(text);
+		if (err) {
+			free(text);
+		} else {
+			out->text = text;
+			out->len = len;
+		}
 	}
 	if (faults->n == 0 && err == -EISDIR)
 		file_fault(faults, path, "is no regular file; name a config file");
 	else if (faults->n == 0 && err)
 		file_fault(faults, path,
 		           "cannot be read: %s; name a file that is there and readable",
-		           strerror(-err));
+		           strerrordesc_np(-err));
 	return faults->n ? -EINVAL : 0;
 }
 
 void config_clear(struct config *c)
 {
 	free(c->peers);
+	free(c->text);
 	memset(c, 0, sizeof(*c));
 }
 

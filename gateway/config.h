@@ -41,8 +41,10 @@ struct config_peer {
 };
 
 struct config {
-	char path[4096];              /* of the file, for messages; "" if there was none */
-	char dir[4096];               /* folder of the file: identity paths are relative to it */
+	char path[4096]; /* of the file, for messages; "" if there was none */
+	char dir[4096];  /* folder of the file: identity paths are relative to it */
+	char *text;      /* as config_load read it, owned; NULL: no file, or faults */
+	size_t len;
 	char name[CERT_NAME_MAX + 1]; /* "" : not set */
 	unsigned nadvertise;
 	struct config_endpoint advertise[CONFIG_ADVERTISE_MAX];
@@ -76,7 +78,9 @@ struct config_faults {
  */
 int config_parse(struct config *out, struct config_faults *faults, const char *path,
                  const char *text, size_t len);
-/* Reads the file. must: a missing file is a fault, else an empty config. */
+/* Reads the file. must: a missing file is a fault, else an empty config. Keeps its text, so that who
+ * reads the config later, in another process, need not trust the file to be the same still.
+ */
 int config_load(struct config *out, struct config_faults *faults, const char *path, bool must);
 void config_clear(struct config *c);
 /* One fault a line, and how many more there were. */

@@ -77,7 +77,7 @@ static int refuse_read(const struct why *w, const struct file *f, int err)
 		                                : "no regular file",
 		              w->cure);
 	default:
-		return refuse(w, err, "%s: cannot be read: %s; %s", f->shown, strerror(-err),
+		return refuse(w, err, "%s: cannot be read: %s; %s", f->shown, strerrordesc_np(-err),
 		              w->cure);
 	}
 }
@@ -105,7 +105,8 @@ static int load_key(struct identity *out, const struct file *f, const struct why
 		err = refuse(w, err, "%s: cannot be parsed as an unencrypted PEM key; %s", f->shown,
 		             w->cure);
 	else if (err)
-		err = refuse(w, err, "%s: cannot be used: %s; try again", f->shown, strerror(-err));
+		err = refuse(w, err, "%s: cannot be used: %s; try again", f->shown,
+		             strerrordesc_np(-err));
 done:
 	secret_free(pem, KEYFILE_MAX);
 	return err;
@@ -167,7 +168,8 @@ static int load_trust(struct identity *out, const struct file *f, const struct w
 		err = refuse(w, err, "%s: holds no PEM certificate, or a damaged one; %s", f->shown,
 		             w->cure);
 	else if (err)
-		err = refuse(w, err, "%s: cannot be used: %s; try again", f->shown, strerror(-err));
+		err = refuse(w, err, "%s: cannot be used: %s; try again", f->shown,
+		             strerrordesc_np(-err));
 done:
 	free(pem);
 	return err;

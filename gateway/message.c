@@ -21,7 +21,7 @@ struct rule {
 #define EXACTLY(type) sizeof(type), sizeof(type)
 
 static const struct rule rules[MESSAGE_TYPE_COUNT] = {
-	[MESSAGE_START] = {PROCESS_PARENT, ANY_CHILD, EXACTLY(struct message_start), 1,
+	[MESSAGE_START] = {PROCESS_PARENT, ANY_CHILD, EXACTLY(struct message_start), 2,
                            MESSAGE_FDS_MAX, true},
 	[MESSAGE_READY] = {ANY_CHILD, PROCESS_PARENT, 0, 0, 0, 0, true},
 	[MESSAGE_STOP] = {PROCESS_PARENT, ANY_CHILD, 0, 0, 0, 0, true},
@@ -168,7 +168,7 @@ int message_once(uint32_t *seen, const struct message *m)
 int message_start_read(const struct message *m, struct message_start *out)
 {
 	struct message_start s;
-	const int32_t *counts[] = {&s.ndir, &s.ntun, &s.nudp, &s.nlisten, &s.npeer};
+	const int32_t *counts[] = {&s.ndir, &s.nconfig, &s.ntun, &s.nudp, &s.nlisten, &s.npeer};
 	int sum = 0;
 
 	if (m->head.type != MESSAGE_START || m->head.len != sizeof(s))
@@ -180,7 +180,7 @@ int message_start_read(const struct message *m, struct message_start *out)
 		sum += *counts[i];
 	}
 	/* A process that kept uid 0 would be no process apart. */
-	if (sum != m->nfds || s.ndir != 1 || s.uid == 0 || s.gid == 0)
+	if (sum != m->nfds || s.ndir != 1 || s.nconfig != 1 || s.uid == 0 || s.gid == 0)
 		return -EBADMSG;
 	*out = s;
 	return 0;

@@ -13,7 +13,7 @@
 #include <sys/types.h>
 
 #define MESSAGE_MAX      16384
-#define MESSAGE_FDS_MAX  20 /* engine: folder, 8 queues, 8 sockets, control */
+#define MESSAGE_FDS_MAX  20 /* engine: folder, config, 8 queues, 8 sockets, control */
 #define MESSAGE_CHILD_FD 3  /* a child's end of its socketpair with the parent */
 
 enum process { PROCESS_PARENT, PROCESS_ENGINE, PROCESS_MANAGER, PROCESS_CA, PROCESS_COUNT };
@@ -21,7 +21,7 @@ enum process { PROCESS_PARENT, PROCESS_ENGINE, PROCESS_MANAGER, PROCESS_CA, PROC
 const char *process_name(enum process p);
 
 enum message_type {
-	/* parent → child, once, at start: its folder, then what it serves */
+	/* parent → child, once, at start: its folder, the config, then what it serves */
 	MESSAGE_START = 1, /* struct message_start + fds */
 	/* child → parent: confined, serving */
 	MESSAGE_READY,
@@ -52,6 +52,7 @@ struct message {
 /* What descriptors a START carries, in order; the counts say how many of each. */
 struct message_start {
 	int32_t ndir;      /* 1: the process's own state folder */
+	int32_t nconfig;   /* 1: the config's text, sealed */
 	int32_t ntun;      /* engine: queues of the device */
 	int32_t nudp;      /* engine: UDP sockets, in worker order (one of each family or dual) */
 	int32_t nlisten;   /* engine: control; manager: TCP 4748; ca: its operators' socket */
@@ -136,6 +137,6 @@ void message_close_fds(struct message *m);
 int message_once(uint32_t *seen, const struct message *m);
 
 /* The body of a START whose counts are in range and add up to the descriptors that came with it,
- * and whose uid and gid are not 0. -EBADMSG.
+ * the folder and the config among them, and whose uid and gid are not 0. -EBADMSG.
  */
 int message_start_read(const struct message *m, struct message_start *out);

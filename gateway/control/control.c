@@ -96,14 +96,14 @@ static void on_members(evutil_socket_t fd, short what, void *arg)
 	if (err) {
 		struct timeval again = {.tv_sec = 1};
 
-		log_error("members not taken over", "reason", strerror(-err), NULL);
+		log_error("members not taken over", "reason", strerrordesc_np(-err), NULL);
 		evtimer_add(c->on_members, &again);
 		return;
 	}
 	engine_publish(c->engine, s);
 	err = watch_save(&c->watch, AT_FDCWD);
 	if (err)
-		log_error("last state not saved", "reason", strerror(-err), NULL);
+		log_error("last state not saved", "reason", strerrordesc_np(-err), NULL);
 }
 
 void control_members_changed(struct control *c)
@@ -114,30 +114,38 @@ void control_members_changed(struct control *c)
 		evtimer_add(c->on_members, &tv);
 }
 
+static struct member *static_member(const struct config_peer *p)
+{
+	struct member *m = calloc(1, sizeof(*m));
+
+	if (!m)
+		return NULL;
+	snprintf(m->name, sizeof(m->name), "%s", p->name);
+	m->role = ROLE_NODE;
+	for (unsigned k = 0; k < p->nprefixes && k < WATCH_PREFIXES; k++)
+		m->prefixes[m->nprefixes++] = p->prefixes[k];
+	for (unsigned k = 0; k < p->nendpoints && k < SNAPSHOT_ENDPOINTS; k++) {
+		if (p->endpoints[k].is_addr)
+			m->endpoints[m->nendpoints++] = p->endpoints[k].at;
+		else
+			log_warn("endpoint left out", "peer", p->name, "endpoint",
+			         p->endpoints[k].host, "reason", "names are not resolved yet",
+			         NULL);
+	}
+	return m;
+}
+
 /* Static peers are members like any other, known from the start. */
 static int static_members(struct control *c)
 {
 	const struct config *cfg = c->params->config;
 
 	for (unsigned i = 0; i < cfg->npeers; i++) {
-		const struct config_peer *p = &cfg->peers[i];
-		struct member *m = calloc(1, sizeof(*m));
+		struct member *m = static_member(&cfg->peers[i]);
 
 		if (!m)
 			return -ENOMEM;
-		snprintf(m->name, sizeof(m->name), "%s", p->name);
-		m->role = ROLE_NODE;
-		for (unsigned k = 0; k < p->nprefixes && k < WATCH_PREFIXES; k++)
-			m->prefixes[m->nprefixes++] = p->prefixes[k];
-		for (unsigned k = 0; k < p->nendpoints && k < SNAPSHOT_ENDPOINTS; k++) {
-			if (p->endpoints[k].is_addr)
-				m->endpoints[m->nendpoints++] = p->endpoints[k].at;
-			else
-				log_warn("endpoint left out", "peer", p->name, "endpoint",
-				         p->endpoints[k].host, "reason",
-				         "names are not resolved yet", NULL);
-		}
-		HASH_ADD_STR(c->watch.members, name, m);
+		watch_add(&c->watch, m);
 	}
 	return 0;
 }
@@ -417,7 +425,7 @@ static int first_members(struct control *c)
 		         NULL);
 	else if (err && err != -ENOENT)
 		log_warn("last state on disk cannot be read", "file", WATCH_STATE_FILE, "reason",
-		         strerror(-err), NULL);
+		         strerrordesc_np(-err), NULL);
 	return 0; /* a manager will tell */
 }
 
@@ -491,7 +499,7 @@ int control_run(const struct control_params *p)
 	c.base = event_base_new();
 	err = c.base ? start(&c) : -ENOMEM;
 	if (err)
-		log_error("engine does not start", "reason", strerror(-err), NULL);
+		log_error("engine does not start", "reason", strerrordesc_np(-err), NULL);
 	else
 		event_base_dispatch(c.base);
 	uplink_free(c.uplink);

@@ -105,17 +105,12 @@ static json_t *peer_json(const struct member *m)
 	return o;
 }
 
-static int by_name(struct member *a, struct member *b)
-{
-	return strcmp(a->name, b->name);
-}
-
 json_t *status_peers(struct control *c)
 {
 	json_t *list = json_array();
 	struct member *m, *tmp;
 
-	HASH_SORT(c->watch.members, by_name);
+	watch_sort(&c->watch);
 	HASH_ITER(hh, c->watch.members, m, tmp)
 	if (m->peer)
 		json_array_append_new(list, peer_json(m));
@@ -140,7 +135,7 @@ json_t *status_routes(struct control *c)
 
 	for (unsigned i = 0; i < n->nprefixes; i++)
 		add_route(list, &n->prefixes[i], "local", source);
-	HASH_SORT(c->watch.members, by_name);
+	watch_sort(&c->watch);
 	HASH_ITER(hh, c->watch.members, m, tmp)
 	for (unsigned i = 0; m->peer && i < m->nprefixes; i++)
 		add_route(list, &m->prefixes[i], m->name, source);

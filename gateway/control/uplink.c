@@ -283,7 +283,7 @@ static void uplink_io(evutil_socket_t fd, short what, void *arg)
 	if (!u->h2) {
 		err = connected(u);
 		if (err) {
-			uplink_failed(u, strerror(-err));
+			uplink_failed(u, strerrordesc_np(-err));
 			return;
 		}
 	} else if (what & EV_READ) {
@@ -299,7 +299,7 @@ static void uplink_io(evutil_socket_t fd, short what, void *arg)
 		snprintf(why, sizeof(why), "%s",
 		         *u->refused      ? u->refused
 		         : *h2_why(u->h2) ? h2_why(u->h2)
-		                          : strerror(err ? -err : EPIPE));
+		                          : strerrordesc_np(err ? -err : EPIPE));
 		uplink_failed(u, why);
 		return;
 	}
@@ -344,12 +344,12 @@ static void uplink_connect(struct uplink *u)
 	len = to_sockaddr(&e->at, &ss);
 	u->fd = socket(ss.ss_family, SOCK_STREAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0);
 	if (u->fd < 0) {
-		uplink_failed(u, strerror(errno));
+		uplink_failed(u, strerrordesc_np(errno));
 		return;
 	}
 	setsockopt(u->fd, IPPROTO_TCP, TCP_NODELAY, &one, sizeof(one));
 	if (connect(u->fd, (struct sockaddr *)&ss, len) < 0 && errno != EINPROGRESS) {
-		uplink_failed(u, strerror(errno));
+		uplink_failed(u, strerrordesc_np(errno));
 		return;
 	}
 	u->events = EV_WRITE | EV_PERSIST;

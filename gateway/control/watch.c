@@ -22,13 +22,27 @@ static void member_free(struct member *m)
 
 static void members_free(struct member **members)
 {
-	struct member *m, *tmp;
+	struct member *m = *members, *next;
 
-	HASH_ITER(hh, *members, m, tmp)
-	{
-		HASH_DEL(*members, m);
+	HASH_CLEAR(hh, *members); /* they are a list still */
+	for (; m; m = next) {
+		next = m->hh.next;
 		member_free(m);
 	}
+}
+
+/* Nested is uthash's macro. NOLINTNEXTLINE(readability-function-size) */
+static void member_add(struct member **to, struct member *m)
+{
+	HASH_ADD_STR(*to, name, m);
+}
+
+/* Nested is uthash's macro. NOLINTNEXTLINE(readability-function-size) */
+static void member_remove(struct member **from, struct member *m)
+{
+	/* It is in there. NOLINTNEXTLINE(clang-analyzer-core.NullDereference) */
+	HASH_DEL(*from, m);
+	member_free(m);
 }
 
 void watch_init(struct watch *w, const struct node *n)
@@ -49,12 +63,29 @@ void watch_cut(struct watch *w)
 	w->receiving = false;
 }
 
+/* Nested is uthash's macro. NOLINTNEXTLINE(readability-function-size) */
 static struct member *find(struct member *members, const char *name)
 {
 	struct member *m;
 
 	HASH_FIND_STR(members, name, m);
 	return m;
+}
+
+void watch_add(struct watch *w, struct member *m)
+{
+	member_add(&w->members, m);
+}
+
+static int by_name(const struct member *a, const struct member *b)
+{
+	return strcmp(a->name, b->name);
+}
+
+/* Nested is uthash's macro. NOLINTNEXTLINE(readability-function-size) */
+void watch_sort(struct watch *w)
+{
+	HASH_SORT(w->members, by_name);
 }
 
 struct member *watch_find(const struct watch *w, const char *name)
@@ -243,7 +274,7 @@ static int add_nodes(struct watch *w, json_t *nodes)
 			member_free(m);
 			return -EBADMSG;
 		}
-		HASH_ADD_STR(w->coming, name, m);
+		member_add(&w->coming, m);
 	}
 	return 0;
 }
@@ -339,10 +370,9 @@ static enum watch_result put_member(struct watch *w, json_t *j, char *why, size_
 	}
 	if (before) {
 		inherit(m, before);
-		HASH_DEL(w->members, before);
-		member_free(before);
+		member_remove(&w->members, before);
 	}
-	HASH_ADD_STR(w->members, name, m);
+	member_add(&w->members, m);
 	return WATCH_CHANGED;
 }
 
@@ -362,8 +392,7 @@ static enum watch_result take_change(struct watch *w, json_t *line, char *why, s
 	if (removed) {
 		m = watch_find(w, removed);
 		if (m) {
-			HASH_DEL(w->members, m);
-			member_free(m);
+			member_remove(&w->members, m);
 			result = WATCH_CHANGED;
 		}
 	} else if (node) {

@@ -52,6 +52,10 @@ enum watch_result watch_line(struct watch *w, const char *line, size_t len, char
 /* A connection ended: what had not arrived whole is forgotten. */
 void watch_cut(struct watch *w);
 struct member *watch_find(const struct watch *w, const char *name);
+/* Takes m, whose name no member has: static peers come from no manager. */
+void watch_add(struct watch *w, struct member *m);
+/* From here until the next change members stand in the order of their names. */
+void watch_sort(struct watch *w);
 
 /* The last state on disk: one JSON document. 0, -ENOENT, -EBADMSG (with why), -errno. */
 int watch_load(struct watch *w, int dir, char *why, size_t max);

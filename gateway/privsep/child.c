@@ -106,19 +106,22 @@ fail:
 	return err;
 }
 
-int child_start(struct child *c, const struct message_start *s, const int *fds, int nfds)
+int child_start(struct child *c, const struct child_exec *x, const struct message_start *s,
+                const int *fds, int nfds)
 {
 	struct message_start start = *s;
 	int all[MESSAGE_FDS_MAX];
 
-	if (nfds < 0 || nfds >= MESSAGE_FDS_MAX)
+	if (nfds < 0 || nfds + 2 > MESSAGE_FDS_MAX)
 		return -E2BIG;
 	start.ndir = 1;
+	start.nconfig = 1;
 	start.uid = c->uid;
 	start.gid = c->gid;
 	all[0] = c->dir;
-	memcpy(all + 1, fds, (size_t)nfds * sizeof(*fds));
-	return message_send(c->fd, MESSAGE_START, 0, &start, sizeof(start), all, nfds + 1);
+	all[1] = x->config;
+	memcpy(all + 2, fds, (size_t)nfds * sizeof(*fds));
+	return message_send(c->fd, MESSAGE_START, 0, &start, sizeof(start), all, nfds + 2);
 }
 
 int child_read(struct child *c, struct message *m)

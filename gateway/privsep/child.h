@@ -32,17 +32,19 @@ struct child {
 
 struct child_exec {
 	const char *exe;                                 /* NULL: this very binary */
-	const char *config_path, *state_path, *run_path; /* config_path NULL: none was given */
+	const char *config_path, *state_path, *run_path; /* config_path NULL: there is none */
+	int config; /* its text as the parent read it, sealed */
 };
 
 void child_init(struct child *c);
 
 /* Forks and execs. 0 or -errno. */
 int child_spawn(struct child *c, const struct child_exec *x, int64_t now);
-/* Sends START: its folder and uid, then fds as the counts in s say (ndir, uid and gid are filled in
- * here). fds are the caller's to close.
+/* Sends START: its folder and uid, the config, then fds as the counts in s say (ndir, nconfig, uid and
+ * gid are filled in here). fds are the caller's to close.
  */
-int child_start(struct child *c, const struct message_start *s, const int *fds, int nfds);
+int child_start(struct child *c, const struct child_exec *x, const struct message_start *s,
+                const int *fds, int nfds);
 /* One message, of which READY is the only one. 0; -EAGAIN; -EPIPE, -EBADMSG: kill it. */
 int child_read(struct child *c, struct message *m);
 /* The process is gone: forgets it and says when it may start again; how receives for people how it

@@ -33,6 +33,7 @@
 #include "gateway/privsep/folder.h"
 #include "gateway/privsep/guard.h"
 #include "gateway/privsep/isolate.h"
+#include "gateway/sealed.h"
 #include "tun/tun.h"
 
 #define WHY_MAX        512
@@ -161,7 +162,7 @@ static void engine_start(struct parent *p, int64_t now)
 		goto out;
 	}
 	fds[n] = p->control;
-	err = child_start(c, &s, fds, n + 1);
+	err = child_start(c, &p->exec, &s, fds, n + 1);
 	if (err)
 		not_started(c, "first message", err, now);
 	else
@@ -183,7 +184,7 @@ static void pair_start(struct parent *p, int64_t now)
 	}
 	err = child_spawn(ca, &p->exec, now);
 	if (!err)
-		err = child_start(ca, &s, (const int[]){p->ca_door, pair[1]}, 2);
+		err = child_start(ca, &p->exec, &s, (const int[]){p->ca_door, pair[1]}, 2);
 	if (err) {
 		not_started(ca, "fork or first message", err, now);
 		goto out;
@@ -191,7 +192,7 @@ static void pair_start(struct parent *p, int64_t now)
 	started(ca);
 	err = child_spawn(manager, &p->exec, now);
 	if (!err)
-		err = child_start(manager, &s, (const int[]){p->tcp, pair[0]}, 2);
+		err = child_start(manager, &p->exec, &s, (const int[]){p->tcp, pair[0]}, 2);
 	if (err) {
 		child_kill(ca); /* the other end is not there */
 		not_started(manager, "fork or first message", err, now);
@@ -586,6 +587,11 @@ static int set_up(struct parent *p, char *why, size_t max)
 	err = open_doors(p, why, max);
 	if (err)
 		return err;
+	err = sealed_new(&p->exec.config, "ginnel.yaml", q->config->text, q->config->len);
+	if (err) {
+		snprintf(why, max, "the config cannot be kept: %s", strerrordesc_np(-err));
+		return err;
+	}
 	raise_limit(RLIMIT_NOFILE, FILES_WANTED);
 	raise_limit(RLIMIT_MEMLOCK, MEMLOCK_WANTED);
 	err = open_signals(&p->signals);
@@ -619,6 +625,7 @@ static void take_down(struct parent *p)
 	close_one(p->ca_door);
 	close_one(p->tcp);
 	close_one(p->signals);
+	close_one(p->exec.config);
 	guard_release(p->guard);
 }
 
@@ -636,7 +643,8 @@ int parent_run(const struct parent_params *params)
 	p->exec = (struct child_exec){.exe = params->exe,
 	                              .config_path = params->config_path,
 	                              .state_path = params->state_path,
-	                              .run_path = params->run_path};
+	                              .run_path = params->run_path,
+	                              .config = -1};
 	p->control = p->ca_door = p->tcp = p->signals = -1;
 	admin_init(&p->admin, -1);
 	for (int i = 0; i < CHILDREN; i++)

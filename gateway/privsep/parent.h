@@ -13,7 +13,10 @@
 struct parent_params {
 	const struct config *config;
 	const struct node *node;
-	const char *config_path, *state_path, *run_path; /* passed on to the children */
+	/* Passed on to the children. Where the config lay, absolute, is all they take from there: its
+	 * text comes from config. NULL: there was none.
+	 */
+	const char *config_path, *state_path, *run_path;
 	int state_dir;
 	int run_dir;
 	unsigned workers; /* 1 to PARENT_WORKERS_MAX: queues of the device, UDP sockets */

@@ -77,8 +77,8 @@ int cmd_state_dir(const struct cmd *c, int *fd)
 		      "run ginnel init or ginnel join first, or name it with --state", "%s",
 		      c->state_path);
 	else
-		fault(strerror(errno), "run as root, or name another folder with --state", "%s",
-		      c->state_path);
+		fault(strerrordesc_np(errno), "run as root, or name another folder with --state",
+		      "%s", c->state_path);
 	return CMD_FAILED;
 }
 
@@ -103,7 +103,7 @@ int cmd_node(const struct cmd *c, struct node *out)
 		fault("it is damaged or was written by another version of ginnel",
 		      "restore it from a backup, or join again", "%s/%s", c->state_path, NODE_FILE);
 	else
-		fault(strerror(-err), "run as root", "%s/%s", c->state_path, NODE_FILE);
+		fault(strerrordesc_np(-err), "run as root", "%s/%s", c->state_path, NODE_FILE);
 	return CMD_FAILED;
 }
 
@@ -240,7 +240,7 @@ static int ask_failed(const char *path, int err)
 	case -EFBIG:
 	case -ENOMEM:
 	case -ENAMETOOLONG:
-		fault(err == -EFBIG ? "the answer is too long" : strerror(-err),
+		fault(err == -EFBIG ? "the answer is too long" : strerrordesc_np(-err),
 		      "name the run folder of a ginneld of this version with --run", "%s", path);
 		return CMD_FAILED;
 	case -ETIMEDOUT:
@@ -254,7 +254,7 @@ static int ask_failed(const char *path, int err)
 		      "ginneld is not reachable at %s", path);
 		return CMD_UNREACHABLE;
 	default:
-		fault(strerror(-err),
+		fault(strerrordesc_np(-err),
 		      "start it with: systemctl start ginneld, or name its run folder with --run",
 		      "ginneld is not reachable at %s", path);
 		return CMD_UNREACHABLE;
@@ -358,8 +358,10 @@ void cmd_bytes(char out[16], json_int_t n)
 
 struct cmd_table {
 	const char *const *heads;
-	size_t columns, cells, cap;
-	char **cell; /* row by row */
+	size_t columns, cells;
+	char *text; /* row by row, each cell with its NUL; there after a flush of to */
+	size_t len;
+	FILE *to;
 };
 
 int cmd_table_new(struct cmd_table **out, const char *const *heads)
@@ -372,36 +374,28 @@ int cmd_table_new(struct cmd_table **out, const char *const *heads)
 	while (heads[t->columns])
 		t->columns++;
 	assert(t->columns > 0 && t->columns <= CMD_TABLE_COLUMNS_MAX);
+	t->to = open_memstream(&t->text, &t->len);
+	if (!t->to) {
+		free(t);
+		return -ENOMEM;
+	}
 	*out = t;
 	return 0;
 }
 
 void cmd_table_free(struct cmd_table *t)
 {
-	size_t i;
-
 	if (!t)
 		return;
-	for (i = 0; i < t->cells; i++)
-		free(t->cell[i]);
-	free(t->cell);
+	fclose(t->to);
+	free(t->text);
 	free(t);
 }
 
 int cmd_table_cell(struct cmd_table *t, const char *text)
 {
-	size_t cap = t->cap ? t->cap * 2 : 64;
-	char **cell;
-
-	if (t->cells == t->cap) {
-		cell = reallocarray(t->cell, cap, sizeof(*cell));
-		if (!cell)
-			return -ENOMEM;
-		t->cell = cell;
-		t->cap = cap;
-	}
-	t->cell[t->cells] = strdup(text && *text ? text : "-");
-	if (!t->cell[t->cells])
+	if (fputs(text && *text ? text : "-", t->to) == EOF || fputc(0, t->to) == EOF ||
+	    fflush(t->to) == EOF)
 		return -ENOMEM;
 	t->cells++;
 	return 0;
@@ -430,15 +424,16 @@ static void print_cell(FILE *to, const char *text, size_t width, bool last)
 void cmd_table_print(const struct cmd_table *t, FILE *to)
 {
 	size_t width[CMD_TABLE_COLUMNS_MAX] = {0}, n = t->columns, i;
+	const char *cell;
 
 	assert(n > 0);
 	for (i = 0; i < n; i++)
 		width[i] = strlen(t->heads[i]);
-	for (i = 0; i < t->cells; i++)
-		if (strlen(t->cell[i]) > width[i % n])
-			width[i % n] = strlen(t->cell[i]);
+	for (i = 0, cell = t->text; i < t->cells; i++, cell += strlen(cell) + 1)
+		if (strlen(cell) > width[i % n])
+			width[i % n] = strlen(cell);
 	for (i = 0; i < n; i++)
 		print_cell(to, t->heads[i], width[i], i == n - 1);
-	for (i = 0; i < t->cells; i++)
-		print_cell(to, t->cell[i], width[i % n], i % n == n - 1);
+	for (i = 0, cell = t->text; i < t->cells; i++, cell += strlen(cell) + 1)
+		print_cell(to, cell, width[i % n], i % n == n - 1);
 }

@@ -390,6 +390,7 @@ static int read_globals(struct line *l, int argc, char **argv, int *first)
 
 	opterr = 0;
 	optind = 0;
+	/* One thread. NOLINTNEXTLINE(concurrency-mt-unsafe) */
 	while (ret == CMD_OK && (val = getopt_long(argc, argv, "+:h", l->table, NULL)) != -1)
 		ret = take_option(l, val, argv);
 	*first = optind;
@@ -405,7 +406,8 @@ static int read_rest(struct line *l, int argc, char **argv)
 	l->own = c->row->options;
 	ret = build_table(l);
 	optind = 0;
-	/* "-": in the order given, whatever POSIXLY_CORRECT says. */
+	/* "-": in the order given, whatever POSIXLY_CORRECT says.
+	 * One thread. NOLINTNEXTLINE(concurrency-mt-unsafe) */
 	while (ret == CMD_OK && (val = getopt_long(argc, argv, "-:h", l->table, NULL)) != -1) {
 		if (val == 1)
 			c->args[c->nargs++] = optarg;
@@ -498,7 +500,7 @@ int main(int argc, char **argv)
 		fault("out of memory", "try again", "command line");
 	/* A full disk behind stdout must not look like success. */
 	if (fflush(stdout) || ferror(stdout)) {
-		fault(strerror(errno), "make room, or print elsewhere", "stdout");
+		fault(strerrordesc_np(errno), "make room, or print elsewhere", "stdout");
 		ret = CMD_FAILED;
 	}
 	free(l.table);

@@ -8,6 +8,7 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <getopt.h>
+#include <limits.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -32,6 +33,7 @@
 #include "gateway/privsep/isolate.h"
 #include "gateway/privsep/parent.h"
 #include "gateway/privsep/signer.h"
+#include "gateway/sealed.h"
 
 #define CONFIG_DEFAULT "/etc/ginnel/ginnel.yaml"
 #define STATE_DEFAULT  "/var/lib/ginnel"
@@ -39,6 +41,7 @@
 #define GUARDED_FILE   "guarded.json"
 #define WHY_MAX        1024
 #define CHAIN_MAX      ((size_t)CERT_CHAIN_MAX * CERT_DER_MAX)
+#define START_FIRST    2 /* of a START's descriptors, the first behind folder and config */
 
 enum exit { EXIT_OK = 0, EXIT_FAILED = 1, EXIT_USAGE = 2 };
 
@@ -46,6 +49,7 @@ enum mode { MODE_DAEMON, MODE_GUARD, MODE_CHECK };
 
 struct daemon {
 	const char *config_path, *state_path, *run_path;
+	char config_at[2 * PATH_MAX]; /* absolute */
 	bool config_given;
 	enum mode mode;
 	const char *role; /* NULL: the parent */
@@ -215,7 +219,7 @@ static int engine_main(struct daemon *d, const struct message_start *s)
 		.ntun = s->ntun,
 		.nudp = s->nudp,
 	};
-	const int *fd = d->message.fds + 1;
+	const int *fd = d->message.fds + START_FIRST;
 
 	if (s->ntun > ENGINE_WORKERS_MAX || s->nudp > ENGINE_WORKERS_MAX || s->nlisten != 1 ||
 	    s->npeer)
@@ -237,8 +241,8 @@ static int manager_main(struct daemon *d, const struct message_start *s)
 
 	if (s->ntun || s->nudp || s->npeer != 1 || s->nlisten < 1 || s->nlisten > 4)
 		return EXIT_FAILED;
-	memcpy(p.listen_fds, d->message.fds + 1, (size_t)s->nlisten * sizeof(int));
-	p.ca_fd = d->message.fds[1 + s->nlisten];
+	memcpy(p.listen_fds, d->message.fds + START_FIRST, (size_t)s->nlisten * sizeof(int));
+	p.ca_fd = d->message.fds[START_FIRST + s->nlisten];
 	return manager_run(&p);
 }
 
@@ -246,7 +250,27 @@ static int ca_main(struct daemon *d, const struct message_start *s)
 {
 	if (s->ntun || s->nudp || s->npeer != 1 || s->nlisten != 1)
 		return EXIT_FAILED;
-	return signer_run(MESSAGE_CHILD_FD, d->message.fds[2], d->message.fds[1]);
+	return signer_run(MESSAGE_CHILD_FD, d->message.fds[START_FIRST + 1],
+	                  d->message.fds[START_FIRST]);
+}
+
+/* As the parent read it at its start: what became of the file since is for the next start. */
+static int role_config(struct daemon *d)
+{
+	char *text = NULL;
+	size_t len;
+	int err = sealed_read(d->message.fds[1], &text, &len, CONFIG_BYTES_MAX);
+
+	close(d->message.fds[1]);
+	if (!err)
+		err = config_parse(&d->config, &d->faults, d->config_given ? d->config_path : "",
+		                   text, len);
+	if (err) {
+		config_faults_print(&d->faults, stderr);
+		fault(strerrordesc_np(-err), NULL, "the config that was read at the start");
+	}
+	free(text);
+	return err;
 }
 
 static int role_main(struct daemon *d)
@@ -264,7 +288,7 @@ static int role_main(struct daemon *d)
 	    message_start_read(&d->message, &s) < 0)
 		return EXIT_FAILED;
 	d->state_dir = open(d->state_path, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
-	if (d->state_dir < 0 || read_config(d) < 0 || read_node(d) < 0)
+	if (d->state_dir < 0 || role_config(d) < 0 || read_node(d) < 0)
 		return EXIT_FAILED;
 	close(d->state_dir);
 	log_setup(d->config.log_level, d->config.log_json, d->node.name);
@@ -384,7 +408,7 @@ static void remember_guarded(const struct daemon *d)
 
 	if (err)
 		log_warn("what is guarded is not remembered", "file", GUARDED_FILE, "reason",
-		         strerror(-err), NULL);
+		         strerrordesc_np(-err), NULL);
 	free(text);
 }
 
@@ -426,7 +450,6 @@ static int run(struct daemon *d)
 	struct parent_params p = {
 		.config = &d->config,
 		.node = &d->node,
-		.config_path = d->config_given || d->config.path[0] ? d->config_path : NULL,
 		.state_path = d->state_path,
 		.run_path = d->run_path,
 		.state_dir = d->state_dir,
@@ -434,6 +457,14 @@ static int run(struct daemon *d)
 	};
 	char why[WHY_MAX] = "";
 
+	/* So that identity's paths mean there what they mean here. */
+	if (d->config.path[0]) {
+		const char *slash = strrchr(d->config_path, '/');
+
+		snprintf(d->config_at, sizeof(d->config_at), "%s/%s", d->config.dir,
+		         slash ? slash + 1 : d->config_path);
+		p.config_path = d->config_at;
+	}
 	if (parent_open_run(&p.run_dir, d->run_path, why, sizeof(why)) < 0) {
 		fault(why, NULL, "ginneld cannot start");
 		return fail_closed(d);

@@ -3,6 +3,8 @@
 # Three nodes, one of them the manager: enrolment, learning of each other, and what survives.
 #
 #   n1 (manager)   n2   n3     on one wire, 10.9.0.0/24
+#
+# shellcheck disable=SC2154 # captured_* are set by lab.bash
 
 load lab.bash
 

@@ -405,6 +405,6 @@ not_enrolled() { [ ! -e "$LAB/$1/state/node.json" ]; }
 	[ -n "$secret" ]
 	[[ $stderr != *"$secret"* ]]
 	[ -s "$LAB/n1/log" ]
-	[ -z "$(grep -rlF "$secret" "$LAB/n1/log" "$LAB/n1/state" "$LAB/n2/state")" ]
+	run -1 grep -rlF "$secret" "$LAB/n1/log" "$LAB/n1/state" "$LAB/n2/state"
 	[ -z "$(find "$LAB"/n?/state -type f -perm /077)" ]
 }

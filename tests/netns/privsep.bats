@@ -2,7 +2,7 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
 # The daemon as its host sees it: containers behind links, guards, processes, starts that fail.
 #
-# shellcheck disable=SC2034,SC2154 # read, or set, by lab.bash
+# shellcheck disable=SC2154 # captured_* are set by lab.bash
 #
 #   c1 10.77.1.2 --- v1 n1 10.9.0.1 ===== DTLS ===== n2 10.9.0.2 v1 --- c2 10.77.2.2
 
@@ -12,7 +12,6 @@ bats_require_minimum_version 1.5.0
 setup() {
 	lab_up 2
 	static_nodes 2 "interfaces: [v1]\n"
-	LAB_CONFIG=1
 	container 1
 	container 2
 }
@@ -88,6 +87,26 @@ guarded() { on n1 nft list table inet ginnel >/dev/null && on n1 ip link show gi
 	until_ok 10 pings c1 10.77.2.2
 }
 error_for() { on "$1" ping -n -c 1 -W 1 10.77.2.1 2>&1 | grep -qi 'unreachable\|no route'; }
+
+@test "a config replaced under a running daemon is nobody's until the next start" {
+	both_up
+	for text in ': {no yaml' 'name: n1\n' "$(sed 's/10.77.1.0/10.77.9.0/' "$LAB/n1/ginnel.yaml")"; do
+		engine=$(process_of n1 engine)
+		printf '%b' "$text" >"$LAB/n1/ginnel.new"
+		mv "$LAB/n1/ginnel.new" "$LAB/n1/ginnel.yaml"
+		kill -KILL "$engine"
+		until_ok 10 replaced n1 engine "$engine"
+		until_ok 10 pings c1 10.77.2.2
+		until_ok 10 pings c2 10.77.1.2
+	done
+	engine=$(process_of n1 engine)
+	rm "$LAB/n1/ginnel.yaml"
+	kill -KILL "$engine"
+	until_ok 10 replaced n1 engine "$engine"
+	until_ok 10 pings c1 10.77.2.2
+	printf 'name: n1\n' >"$LAB/n1/ginnel.yaml" # for ginnel itself
+	status_is n1 ready
+}
 
 @test "the parent holds no queue, no key and five capabilities; the engine nothing of its uid" {
 	both_up

@@ -3,6 +3,8 @@
 # Two nodes with their own PKI and static peers: no manager, nothing but the config file.
 #
 #   n1 10.77.1.1, fd77:0:0:1::1  ===== DTLS over 10.9.0.0/24 =====  n2 10.77.2.1, fd77:0:0:2::1
+#
+# shellcheck disable=SC2154 # captured_* are set by lab.bash
 
 load lab.bash
 

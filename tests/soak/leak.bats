@@ -1,6 +1,8 @@
 #!/usr/bin/env bats
 # SPDX-License-Identifier: GPL-3.0-or-later
 # A million markers, node to node, while the daemon is up, stopped, killed and started again and again.
+#
+# shellcheck disable=SC2154 # captured_* are set by lab.bash
 
 load ../netns/lab.bash
 

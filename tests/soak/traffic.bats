@@ -12,7 +12,7 @@ sizes() { # every process: rss fds
 	for n in n1 n2 n3; do
 		for p in $(ip netns pids "$LAB_P$n"); do
 			grep -q ginneld "/proc/$p/comm" 2>/dev/null || continue
-			awk -v fds="$(ls "/proc/$p/fd" | wc -l)" '/^VmRSS/ { print $2, fds }' "/proc/$p/status"
+			awk -v fds="$(find "/proc/$p/fd" -mindepth 1 | wc -l)" '/^VmRSS/ { print $2, fds }' "/proc/$p/status"
 		done
 	done | awk '{ rss += $1; fds += $2 } END { print rss, fds }'
 }
@@ -23,7 +23,7 @@ sizes() { # every process: rss fds
 	n1=$(ginnel n1 --json status | jq -r '.address | split("/")[0]')
 	on n1 iperf3 -s >/dev/null 2>&1 3>&- &
 	until_ok 5 on n1 sh -c 'ss -ltn | grep -q :5201'
-	end=$((SECONDS + ${TRAFFIC_SECONDS:-3600})) first= round=0
+	end=$((SECONDS + ${TRAFFIC_SECONDS:-3600})) first='' round=0
 	while [ $SECONDS -lt $end ]; do
 		on n2 iperf3 -C cubic -c "$n1" -t 20 >/dev/null
 		on n3 iperf3 -u -b 50M -c "$n1" -t 10 >/dev/null

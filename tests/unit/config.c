@@ -352,6 +352,8 @@ Test(config, what_is_no_file_is_refused_at_once)
 	cr_expect_eq(config_load(&c, &f, "/dev/zero", true), -EINVAL);
 	cr_expect(strstr(f.text[0], "is larger than"));
 	cr_expect_eq(config_load(&c, &f, "/dev/null", true), 0);
+	cr_expect(c.text && c.len == 0);
+	config_clear(&c);
 	unlink(fifo);
 	rmdir(dir);
 }
@@ -370,6 +372,7 @@ Test(config, the_folder_of_a_file_is_absolute)
 	snprintf(want, sizeof(want), "%s/a", dir);
 	cr_expect_str_eq(c.cert, want);
 	cr_expect_str_eq(c.path, "f.yaml");
+	cr_expect(c.len == 60 && memcmp(c.text, "identity: {", 11) == 0, "%zu", c.len);
 	config_clear(&c);
 	unlink("f.yaml");
 	rmdir(dir);

@@ -53,15 +53,15 @@ static int open_fds(void)
 
 Test(message, carries_a_start_with_its_descriptors)
 {
-	struct message_start s = {.ndir = 1, .nudp = 2, .uid = 5, .gid = 6}, back;
-	int p[2], fds[3] = {0, 0, 0};
+	struct message_start s = {.ndir = 1, .nconfig = 1, .nudp = 2, .uid = 5, .gid = 6}, back;
+	int p[2], fds[4] = {0};
 
 	pair(p);
-	cr_assert_eq(message_send(p[0], MESSAGE_START, 7, &s, sizeof(s), fds, 3), 0);
+	cr_assert_eq(message_send(p[0], MESSAGE_START, 7, &s, sizeof(s), fds, 4), 0);
 	cr_assert_eq(message_receive(p[1], PROCESS_PARENT, PROCESS_CA, &got), 0);
 	cr_expect_eq(got.head.seq, 7);
-	cr_expect_eq(got.nfds, 3);
-	for (int i = 0; i < 3; i++)
+	cr_expect_eq(got.nfds, 4);
+	for (int i = 0; i < 4; i++)
 		cr_expect(fcntl(got.fds[i], F_GETFD) & FD_CLOEXEC);
 	cr_assert_eq(message_start_read(&got, &back), 0);
 	cr_expect_eq(back.nudp, 2);
@@ -157,14 +157,14 @@ static size_t body_of(uint32_t type)
 
 Test(message, takes_each_type_from_its_sender_alone)
 {
-	int p[2], fd = 0;
+	int p[2], fds[2] = {0};
 
 	pair(p);
 	for (uint32_t t = 1; t < MESSAGE_TYPE_COUNT; t++)
 		for (enum process from = 0; from < PROCESS_COUNT; from++)
 			for (enum process to = 0; to < PROCESS_COUNT; to++) {
-				send_raw(p[0], t, (uint32_t)body_of(t), HEAD + body_of(t), &fd,
-				         t == MESSAGE_START);
+				send_raw(p[0], t, (uint32_t)body_of(t), HEAD + body_of(t), fds,
+				         t == MESSAGE_START ? 2 : 0);
 				cr_expect_eq(message_receive(p[1], from, to, &got),
 				             may(t, from, to) ? 0 : -EBADMSG, "%u %d %d", t, from,
 				             to);
@@ -181,7 +181,7 @@ Test(message, closes_the_descriptors_of_what_it_refuses)
 	send_raw(p[0], MESSAGE_READY, 0, HEAD, fds, 1); /* none are allowed */
 	REFUSED(PROCESS_ENGINE, PROCESS_PARENT);
 	send_raw(p[0], MESSAGE_START, sizeof(struct message_start),
-	         HEAD + sizeof(struct message_start), NULL, 0); /* one at least */
+	         HEAD + sizeof(struct message_start), fds, 1); /* two at least */
 	REFUSED(PROCESS_PARENT, PROCESS_ENGINE);
 	send_raw(p[0], MESSAGE_START, sizeof(struct message_start),
 	         HEAD + sizeof(struct message_start), fds, MESSAGE_FDS_MAX + 1);
@@ -228,28 +228,39 @@ static int start(struct message_start s, int nfds)
 
 Test(message, a_start_must_add_up)
 {
-	struct message_start good = {.ndir = 1, .ntun = 2, .nudp = 2, .uid = 1, .gid = 1}, s;
+	struct message_start good = {.ndir = 1,
+	                             .nconfig = 1,
+	                             .ntun = 2,
+	                             .nudp = 2,
+	                             .uid = 1,
+	                             .gid = 1},
+			     s;
 
-	cr_expect_eq(start(good, 5), 0);
-	cr_expect_eq(start(good, 4), -EBADMSG);
-	cr_expect_eq(start(good, 6), -EBADMSG);
+	cr_expect_eq(start(good, 6), 0);
+	cr_expect_eq(start(good, 5), -EBADMSG);
+	cr_expect_eq(start(good, 7), -EBADMSG);
 	s = good;
 	s.ndir = 0;
-	cr_expect_eq(start(s, 4), -EBADMSG);
+	cr_expect_eq(start(s, 5), -EBADMSG);
+	s = good;
+	s.nconfig = 0;
+	cr_expect_eq(start(s, 5), -EBADMSG);
+	s.nconfig = 2;
+	cr_expect_eq(start(s, 7), -EBADMSG);
 	s = good;
 	s.ntun = -1;
 	s.nudp = 5;
-	cr_expect_eq(start(s, 5), -EBADMSG);
+	cr_expect_eq(start(s, 6), -EBADMSG);
 	s = good;
 	s.nlisten = INT32_MAX;
 	s.npeer = INT32_MAX;
-	cr_expect_eq(start(s, 3), -EBADMSG);
+	cr_expect_eq(start(s, 4), -EBADMSG);
 	s = good;
 	s.uid = 0;
-	cr_expect_eq(start(s, 5), -EBADMSG);
+	cr_expect_eq(start(s, 6), -EBADMSG);
 	s = good;
 	s.gid = 0;
-	cr_expect_eq(start(s, 5), -EBADMSG);
+	cr_expect_eq(start(s, 6), -EBADMSG);
 	got.head.len--;
 	cr_expect_eq(message_start_read(&got, &s), -EBADMSG);
 }

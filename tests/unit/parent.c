@@ -29,6 +29,9 @@
 #include "gateway/privsep/folder.h"
 #include "gateway/privsep/guard.h"
 #include "gateway/privsep/isolate.h"
+#include "gateway/sealed.h"
+
+#define CONFIG "as it was read"
 
 extern char **environ;
 
@@ -47,6 +50,8 @@ static void note(int dir, const char *name, const char *text)
 static const char *found(const struct message *m)
 {
 	struct stat st, null;
+	char *config_text;
+	size_t len;
 
 	for (char **e = environ; *e; e++)
 		if (!strstr(*e, "SAN_OPTIONS="))
@@ -63,6 +68,8 @@ static const char *found(const struct message *m)
 		if (!known && fcntl(fd, F_GETFD) >= 0)
 			return "descriptor";
 	}
+	if (sealed_read(m->fds[1], &config_text, &len, 64) < 0 || strcmp(config_text, CONFIG) != 0)
+		return "config";
 	return "well";
 }
 
@@ -144,6 +151,8 @@ static void setup(void)
 	memset(&config, 0, sizeof(config));
 	memset(&node, 0, sizeof(node));
 	strcpy(config.device, "ginnel0");
+	config.text = strdup(CONFIG);
+	config.len = strlen(CONFIG);
 	strcpy(node.name, "n1");
 	node.role = ROLE_MANAGER;
 	node.port = 4747;
