@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: GPL-3.0-or-later */
 #include "gateway/control/control.h"
+#include "crypto/aead.h"
 
 #include "gateway/clock.h"
 #include "gateway/control/state.h"
@@ -456,7 +457,11 @@ static int start_engine(struct control *c)
 	err = build_snapshot(c, &s);
 	if (err)
 		return err;
-	return engine_start(&c->engine, s, p->tun_fds, p->udp_fds, CONTROL_WORKERS);
+	err = engine_start(&c->engine, s, p->tun_fds, p->udp_fds, CONTROL_WORKERS);
+	if (!err)
+		log_info("packets are carried", "aead", aead_name(), "io_uring",
+		         c->engine->ringed ? "yes" : "no", NULL);
+	return err;
 }
 
 static int start(struct control *c)

@@ -91,6 +91,9 @@ int engine_start(struct engine **out, struct snapshot *s, const int *tun_fds, co
 		if (err)
 			goto fail_workers;
 	}
+	e->ringed = true;
+	for (unsigned i = 0; i < n; i++)
+		e->ringed &= e->workers[i].io.ringed;
 	s->serial = ++e->serial;
 	atomic_store(&e->snapshot, s);
 	*out = e; /* before the threads: engine_admit follows this pointer */

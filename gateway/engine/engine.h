@@ -20,6 +20,7 @@ struct engine {
 	_Atomic(struct snapshot *) snapshot; /* freed by RCU */
 	uint64_t serial;
 	int event_fd; /* something changed: control looks */
+	bool ringed;  /* began with io_uring on every worker */
 	unsigned nworkers;
 	struct worker *workers;
 	struct handshake handshake;

@@ -9,13 +9,13 @@
 
 /* syscalls(engine): read writev recvmsg sendmsg */
 
-#define LARGE_PAGE    ((size_t)2 << 20)
-#define MEMORY        (IO_STRIDE * (IO_READS + IO_ARRIVALS + IO_RUNS) + IO_SMALL_ROOM)
-#define RUN_MAX       (UDP_RUN_MAX - 29) /* 65507: what UDP over IPv4 holds */
-#define READS_MIN     2
-#define READS_BIG     4    /* of super-packets: a turn's bytes stay in the cache */
-#define BIG           8192 /* bytes, on average, that make them so */
-#define RING_ENTRIES  512  /* more than a turn's reads, arrivals, runs and writes together */
+#define LARGE_PAGE   ((size_t)2 << 20)
+#define MEMORY       (IO_STRIDE * (IO_READS + IO_ARRIVALS + IO_RUNS) + IO_SMALL_ROOM)
+#define RUN_MAX      (UDP_RUN_MAX - 29) /* 65507: what UDP over IPv4 holds */
+#define READS_MIN    2
+#define READS_BIG    4    /* of super-packets: a turn's bytes stay in the cache */
+#define BIG          8192 /* bytes, on average, that make them so */
+#define RING_ENTRIES 512  /* more than a turn's reads, arrivals, runs and writes together */
 
 enum { KIND_READ, KIND_ARRIVAL, KIND_RUN, KIND_WRITE, KIND_BITS = 2 };
 
@@ -141,8 +141,8 @@ static void runs_now(struct io *io)
 		struct io_run *r = &io->runs[i];
 
 		if (run_prepare(io, r))
-			r->result = sendmsg(io->udp.fd, &r->message.m, MSG_DONTWAIT) < 0 ? -errno
-			                                                                 : 0;
+			r->result =
+				sendmsg(io->udp.fd, &r->message.m, MSG_DONTWAIT) < 0 ? -errno : 0;
 	}
 }
 
@@ -317,8 +317,9 @@ static void arrived(struct io *io)
 		a->segment = udp_message_read(&a->message, a->len, &a->path);
 		io->narrivals = i + 1;
 	}
-	io->want_reads = next_want(io->nreads, io->want_reads, READS_MIN,
-	                           io->nreads && io->bytes / io->nreads > BIG ? READS_BIG : IO_READS);
+	io->want_reads =
+		next_want(io->nreads, io->want_reads, READS_MIN,
+	                  io->nreads && io->bytes / io->nreads > BIG ? READS_BIG : IO_READS);
 	io->want_arrivals = next_want(io->narrivals, io->want_arrivals, 1, IO_ARRIVALS);
 }
 

@@ -16,18 +16,18 @@
 #include "tun/offload.h"
 #include "tun/tun.h"
 
-#define IO_READS       64          /* packets from the device, a turn */
-#define IO_ARRIVALS    4           /* buffers of datagrams, a turn */
-#define IO_RUNS        32
-#define IO_RUN_RECORDS 64          /* the kernel's limit */
-#define IO_WRITES      128
-#define IO_PIECES      4096
-#define IO_WRITE_PIECES 72         /* of one packet, its vnet header among them */
-#define IO_SMALL       256         /* shorter pieces are copied, for a piece costs something, too */
-#define IO_SMALL_ROOM  (128 * 1024)
-#define IO_READ_AT     64          /* where a packet begins in its buffer */
+#define IO_READS        64 /* packets from the device, a turn */
+#define IO_ARRIVALS     4  /* buffers of datagrams, a turn */
+#define IO_RUNS         32
+#define IO_RUN_RECORDS  64 /* the kernel's limit */
+#define IO_WRITES       128
+#define IO_PIECES       4096
+#define IO_WRITE_PIECES 72  /* of one packet, its vnet header among them */
+#define IO_SMALL        256 /* shorter pieces are copied, for a piece costs something, too */
+#define IO_SMALL_ROOM   (128 * 1024)
+#define IO_READ_AT      64 /* where a packet begins in its buffer */
 /* Not a multiple of 64 KiB: the beginnings of all buffers would share a few sets of the cache. */
-#define IO_STRIDE      (65536 + 4096 + 192)
+#define IO_STRIDE (65536 + 4096 + 192)
 
 struct io_read {
 	struct offload_hdr vnet;

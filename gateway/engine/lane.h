@@ -12,27 +12,27 @@
 #include "gateway/engine/udp.h"
 #include "gateway/hash.h"
 
-#define SECONDS(n)   ((n)*1000000000LL)
-#define LANE_PLAIN_MAX 1420        /* of a record: what an underlay of 1500 carries */
-#define LANE_QUIET   SECONDS(10)   /* nothing heard for so long: ask */
-#define LANE_ANSWER  SECONDS(2)    /* we send and nothing comes back: ask */
-#define LANE_PING    SECONDS(1)    /* between questions */
-#define LANE_DEAD    SECONDS(6)    /* unanswered for so long: lost */
-#define LANE_TWINS   SECONDS(3)    /* sessions born so close came of both sides dialling */
-#define LANE_LINGER  SECONDS(15)   /* a superseded lane that stays silent is closed */
-#define LANE_AGE_MAX SECONDS(3600) /* rekey by a fresh handshake */
-#define LANE_REKEY   SECONDS(30)   /* asked for, and none has taken over: ask again */
-#define LANE_IDLE    SECONDS(600)  /* without a packet: closed, unless it is to be open always */
+#define SECONDS(n)     ((n)*1000000000LL)
+#define LANE_PLAIN_MAX 1420          /* of a record: what an underlay of 1500 carries */
+#define LANE_QUIET     SECONDS(10)   /* nothing heard for so long: ask */
+#define LANE_ANSWER    SECONDS(2)    /* we send and nothing comes back: ask */
+#define LANE_PING      SECONDS(1)    /* between questions */
+#define LANE_DEAD      SECONDS(6)    /* unanswered for so long: lost */
+#define LANE_TWINS     SECONDS(3)    /* sessions born so close came of both sides dialling */
+#define LANE_LINGER    SECONDS(15)   /* a superseded lane that stays silent is closed */
+#define LANE_AGE_MAX   SECONDS(3600) /* rekey by a fresh handshake */
+#define LANE_REKEY     SECONDS(30)   /* asked for, and none has taken over: ask again */
+#define LANE_IDLE      SECONDS(600)  /* without a packet: closed, unless it is to be open always */
 
 struct worker;
 
 struct lane {
-	uint8_t cid[SESSION_CID_LEN]; /* what the peer puts into records for us */
-	UT_hash_handle hh;            /* worker->lanes, by cid */
-	struct lane *next;            /* peer's others */
-	struct lane *next_busy;       /* worker->busy */
+	uint8_t cid[SESSION_CID_LEN];        /* what the peer puts into records for us */
+	UT_hash_handle hh;                   /* worker->lanes, by cid */
+	struct lane *next;                   /* peer's others */
+	struct lane *next_busy;              /* worker->busy */
 	struct outbound *batch, **batch_end; /* of this turn, in order; NULL: none */
-	struct worker *worker;        /* its owner */
+	struct worker *worker;               /* its owner */
 	struct session *session;
 	struct peer *peer; /* a reference */
 	struct udp_path path;

@@ -8,8 +8,8 @@
 
 #include <string.h>
 
-static enum drop seal(struct worker *w, struct lane *l, uint8_t *plain, size_t len, unsigned packets,
-                      int64_t now)
+static enum drop seal(struct worker *w, struct lane *l, uint8_t *plain, size_t len,
+                      unsigned packets, int64_t now)
 {
 	enum drop why = lane_send(w, l, plain, len, packets, now);
 

@@ -12,14 +12,14 @@
 
 /* syscalls(engine): poll sched_yield */
 
-#define SMALL_PACKETS 24      /* a turn that brought fewer, and */
-#define SMALL_BYTES   16384   /* less, costs nearly as much as a full one */
-#define ARRIVAL_IS    8       /* packets, at a guess */
-#define YIELD_LONG    20000   /* ns: somebody else had our core */
-#define YIELD_NOT     200     /* turns, after that */
-#define SPIN          100000  /* ns before sleeping */
-#define SPIN_STREAM   20000   /* ns: what comes sooner comes by itself, and gathers while we sleep */
-#define SPIN_LUCK     16      /* of the last spins' results that are remembered, about */
+#define SMALL_PACKETS 24     /* a turn that brought fewer, and */
+#define SMALL_BYTES   16384  /* less, costs nearly as much as a full one */
+#define ARRIVAL_IS    8      /* packets, at a guess */
+#define YIELD_LONG    20000  /* ns: somebody else had our core */
+#define YIELD_NOT     200    /* turns, after that */
+#define SPIN          100000 /* ns before sleeping */
+#define SPIN_STREAM   20000  /* ns: what comes sooner comes by itself, and gathers while we sleep */
+#define SPIN_LUCK     16     /* of the last spins' results that are remembered, about */
 
 int worker_init(struct worker *w, struct engine *e, unsigned id, int tun_fd, int udp_fd)
 {
@@ -230,9 +230,9 @@ void *worker_main(void *arg)
 {
 	struct worker *w = arg;
 	struct pollfd fds[] = {
-	        {.fd = w->io.tun_fd, .events = POLLIN},
-	        {.fd = w->io.udp.fd, .events = POLLIN},
-	        {.fd = w->adopt.fd, .events = POLLIN},
+		{.fd = w->io.tun_fd, .events = POLLIN},
+		{.fd = w->io.udp.fd, .events = POLLIN},
+		{.fd = w->adopt.fd, .events = POLLIN},
 	};
 
 	rcu_register_thread();

@@ -44,12 +44,12 @@ struct worker {
 	int64_t tick;       /* when lanes_tick is due */
 	struct lane *lanes; /* by CID */
 	struct waiting waiting;
-	struct outbound {           /* a packet of this turn that goes out by a lane */
+	struct outbound {              /* a packet of this turn that goes out by a lane */
 		struct outbound *next; /* by the same lane */
 		struct io_read *read;
 		struct ip_view ip;
 	} out[IO_READS];
-	struct lane *busy;        /* that have such */
+	struct lane *busy; /* that have such */
 	struct bundle {
 		uint8_t data[LANE_PLAIN_MAX + 1]; /* one more for session_seal */
 		size_t len;

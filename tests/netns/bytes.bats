@@ -35,6 +35,13 @@ both_up() {
 	on n1 "$GINNEL_TOOLS/bytes" run fd77:0:0:2::1 4 1472
 }
 
+@test "where io_uring is forbidden ordinary calls do the same" {
+	START_UNDER=$GINNEL_TOOLS/noring both_up
+	grep -q 'io_uring=no' "$LAB/n1/log"
+	serve 10.77.2.1
+	on n1 "$GINNEL_TOOLS/bytes" run 10.77.2.1 4 1472
+}
+
 @test "the judge of bytes sees one that is wrong" {
 	serve 10.9.0.2
 	on n1 "$GINNEL_TOOLS/bytes" run 10.9.0.2 1 64

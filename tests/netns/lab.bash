@@ -85,12 +85,12 @@ until_ok() { # SECONDS COMMAND...
 	done
 }
 
-start() { # NODE [ARGUMENT...]: ginneld in the background
+start() { # NODE [ARGUMENT...]: ginneld in the background, under START_UNDER if that is set
 	local node=$1
 	shift
 	[ ! -e "$LAB/$node/ginnel.yaml" ] || set -- --config "$LAB/$node/ginnel.yaml" "$@"
 	# Not by `on`: the pid of a function in the background is a shell's, not the daemon's.
-	ip netns exec "$LAB_P$node" "$GINNEL_BIN/ginneld" --state "$LAB/$node/state" \
+	ip netns exec "$LAB_P$node" ${START_UNDER:+"$START_UNDER"} "$GINNEL_BIN/ginneld" --state "$LAB/$node/state" \
 		--run "$LAB/$node/run" "$@" >>"$LAB/$node/log" 2>&1 3>&- &
 	echo $! >"$LAB/$node/pid"
 	disown # its death is no news to the shell
