@@ -129,3 +129,19 @@ both_up() {
 	capture_stop
 	[ "$captured_markers" = 0 ]
 }
+
+switches() { # NODE: how often the threads of its engine have gone to sleep
+	awk '/^voluntary_ctxt_switches/ { n += $2 } END { print n }' \
+		"/proc/$(process_of "$1" engine)"/task/*/status
+}
+
+@test "idle costs nothing: no thread wakes but for a keepalive" {
+	both_up
+	sleep 3 # the last answers are in
+	before=$(switches n1)
+	sleep 10
+	after=$(switches n1)
+	echo "# woken $((after - before)) times in 10 s" >&3
+	# A keepalive each way: ping, pong, and the threads that a timer looks after.
+	[ $((after - before)) -le 40 ]
+}
