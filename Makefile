@@ -196,7 +196,7 @@ $(foreach t,$(THREADS),$(eval $(call test_rule,$t,$B/$(t:.c=))))
 # What the namespace tests and the benchmarks call besides the programs themselves.
 $(foreach t,$(TOOLS) $(BENCHES),$(eval $(call test_rule,$t,$B/$(t:.c=))))
 .PHONY: tools
-tools: $(TOOLS:%.c=$B/%)
+tools: $(patsubst %.c,$B/%,$(TOOLS) $(BENCHES))
 
 # Fuzz targets are whole programs of clang's, apart from all else: build/fuzz/NAME.
 FUZZ_FLAGS = -std=gnu11 -g -O1 -fno-strict-aliasing -fno-omit-frame-pointer -pthread \
@@ -261,7 +261,7 @@ golden:
 demo: all tools
 	@GINNEL_BIN=$(CURDIR)/$B/bin tests/demo.sh
 # A script that is there is run with what is built; one that is not comes with a later release.
-bench: all tools $(BENCHES:%.c=$B/%)
+bench: all tools
 	@$(call later,tests/bench/run.sh)
 bench-micro: $B/tests/bench/micro
 	@$<

@@ -32,7 +32,7 @@ function panel(key, x, y,    p, v, most, w, row) {
 	}
 }
 
-/^# date/ { date = $3 }
+/^# date/ { date = substr($3, 1, 10) }
 /^# machine/ { machine = substr($0, 12) }
 /^# between/ { between = $3 }
 

@@ -44,7 +44,7 @@ header() {
 		# machine: $(nproc) x ${cpu:-?}, $(awk '/^MemTotal/{ printf "%.0f GiB", $2 / 1048576 }' /proc/meminfo), $(grep -qw hypervisor /proc/cpuinfo && echo virtual || echo physical); Linux $(uname -r)
 		# between: $BETWEEN; $ROUNDS rounds of $SECS s; offloads of veth as they are
 		# versions: $(versions | paste -sd ';' | sed 's/;/; /g')
-		# command: ${MAKE_COMMAND:-make bench} PEERS="$PEERS" MEASURES="$MEASURES" STREAMS="$STREAMS" SIZES="$SIZES"
+		# command: make bench PEERS="$PEERS" MEASURES="$MEASURES" STREAMS="$STREAMS" SIZES="$SIZES"
 	EOT
 }
 versions() {
@@ -64,7 +64,6 @@ measure() { # PEER
 		udp) for n in $SIZES; do udp "$to" "$n"; done ;;
 		ping) ping_idle "$to" ;;
 		load) ping_load "$to" ;;
-		*) die "MEASURES: there is no \"$m\"" ;;
 		esac
 	done
 	mapfile -t pids < <(gateways)
@@ -90,6 +89,13 @@ turn() { # ROUND PEER: one line of samples
 }
 record() { echo "$*" | tee -a "$OUT"; }
 
+for each in $PEERS; do
+	f=up_${each%@*}
+	declare -F "${f//-/_}" >/dev/null || die "PEERS: there is no \"$each\"; there are: $ALL_PEERS"
+done
+for each in $MEASURES; do
+	case $each in tcp | udp | ping | load) ;; *) die "MEASURES: there is no \"$each\"" ;; esac
+done
 bench_begin
 mkdir -p "$(dirname "$OUT")" || exit 1
 [ "${BENCH_SUITE:-}" = none ] || PEERS_ROOT=$(tests/bench/fetch.sh) ||

@@ -203,14 +203,9 @@ static int run_streams(const struct addrinfo *to, uint64_t len)
 {
 	int wrong = 0, status;
 
-	fflush(stdout);
 	for (int i = 0; i < STREAMS; i++) {
-		if (fork() == 0) {
-			int rc = run_stream(to, mix((uint64_t)getpid()) << 8 | (unsigned)i, len);
-
-			fflush(stdout);
-			_exit(rc);
-		}
+		if (fork() == 0)
+			_exit(run_stream(to, mix((uint64_t)getpid()) << 8 | (unsigned)i, len));
 	}
 	while (wait(&status) > 0)
 		wrong += !WIFEXITED(status) || WEXITSTATUS(status) != 0;
@@ -380,6 +375,7 @@ static int run(char **v)
 
 int main(int argc, char **argv)
 {
+	setlinebuf(stdout);
 	if (argc == 3 && strcmp(argv[1], "serve") == 0)
 		return serve(argv[2]);
 	if (argc == 5 && strcmp(argv[1], "run") == 0)
