@@ -50,6 +50,7 @@ static void half_free(struct handshake *h, struct half *half)
 	if (half->peer) {
 		half->peer->dial.half = NULL;
 		peer_put(half->peer);
+		h->dials--;
 	}
 	h->strangers -= half->stranger;
 	session_free(half->session);
@@ -227,6 +228,7 @@ static void dial(struct handshake *h, const struct snapshot_peer *sp, int64_t no
 	}
 	half->peer = peer_get(p);
 	p->dial.half = half;
+	h->dials++;
 }
 
 static bool dial_due(const struct snapshot_peer *sp)
@@ -235,22 +237,34 @@ static bool dial_due(const struct snapshot_peer *sp)
 	       (sp->peer->dial.wanted || (sp->keep_up && !atomic_load(&sp->peer->lanes)));
 }
 
-/* Returns when the next is due. */
-static int64_t dials_tick(struct handshake *h, int64_t now)
+/* Those that a packet waits for, or the others. Returns when the next is due. */
+static int64_t dials_of(struct handshake *h, bool wanted, int64_t now)
 {
 	int64_t next = INT64_MAX;
 
 	for (unsigned i = 0; i < h->snapshot->npeers; i++) {
 		const struct snapshot_peer *sp = &h->snapshot->peers[i];
 
-		if (!dial_due(sp))
+		if (sp->peer->dial.wanted != wanted || !dial_due(sp))
 			continue;
+		if (!wanted && h->dials >= HANDSHAKE_DIALS_MAX)
+			break; /* one that ends makes room, and brings us here */
 		if (sp->peer->dial.next <= now)
 			dial(h, sp, now);
 		else if (sp->peer->dial.next < next)
 			next = sp->peer->dial.next;
 	}
 	return next;
+}
+
+/* Many peers may be away, each of them a half-open session for seconds: they hold up neither one that a
+ * packet waits for, nor those that dial us.
+ */
+static int64_t dials_tick(struct handshake *h, int64_t now)
+{
+	int64_t wanted = dials_of(h, true, now), others = dials_of(h, false, now);
+
+	return wanted < others ? wanted : others;
 }
 
 /* -- accepting ----------------------------------------------------------------------------------- */

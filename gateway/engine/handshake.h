@@ -15,6 +15,7 @@
 
 #define HANDSHAKE_HALF_MAX      256 /* half-open sessions */
 #define HANDSHAKE_STRANGERS_MAX 128 /* of them from addresses that no peer announces */
+#define HANDSHAKE_DIALS_MAX     96  /* of them ours, to peers that nobody waits for */
 #define HANDSHAKE_BACKOFF_MIN   (500 * 1000000LL)
 #define HANDSHAKE_BACKOFF_MAX   (30 * 1000000000LL)
 #define HANDSHAKE_HELLOS        50 /* per second and source prefix of strangers */
@@ -45,7 +46,7 @@ struct handshake {
 	struct wolf *wolf; /* of the listener */
 	int64_t cookie_born;
 	struct half halves[HANDSHAKE_HALF_MAX];
-	unsigned strangers;
+	unsigned strangers, dials;
 	uint8_t handed[HANDSHAKE_HANDED][SESSION_CID_LEN];
 	unsigned nhanded;
 	struct ratelimit hellos;

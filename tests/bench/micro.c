@@ -240,7 +240,7 @@ static void parse_ip(void *arg, unsigned count)
 static void parse_frame(void *arg, unsigned count)
 {
 	static struct frame f;
-	const struct packet *p = arg;
+	struct packet *p = arg;
 
 	for (unsigned i = 0; i < count; i++) {
 		if (frame_parse(&f, p->data, p->len) == 0)

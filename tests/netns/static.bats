@@ -130,6 +130,21 @@ both_up() {
 	[ "$captured_markers" = 0 ]
 }
 
+@test "hundreds of peers that are away do not hold up one that is there" {
+	# Each is a half-open session for seconds, and there are more than places for such.
+	for i in $(seq 300); do
+		printf '  - {name: a%s, endpoints: ["10.9.0.%s:4747"], prefixes: [10.77.%s.%s/32]}\n' \
+			"$i" $((i % 100 + 100)) $((100 + i / 200)) $((i % 200))
+	done >"$LAB/away"
+	for n in n1 n2; do cat "$LAB/away" >>"$LAB/$n/ginnel.yaml"; done
+	start n1
+	start n2
+	until_ok 10 pings n1 10.77.2.1
+	kill_hard n2
+	start n2
+	until_ok 10 pings n2 10.77.1.1
+}
+
 switches() { # NODE: how often the threads of its engine have gone to sleep
 	awk '/^voluntary_ctxt_switches/ { n += $2 } END { print n }' \
 		"/proc/$(process_of "$1" engine)"/task/*/status
