@@ -15,6 +15,7 @@
 #include <string.h>
 #include <sys/epoll.h>
 #include <sys/socket.h>
+#include <time.h>
 #include <unistd.h>
 
 #include "gateway/privsep/forwarding.h"
@@ -25,6 +26,8 @@
 #define WIDEST4       8
 #define WIDEST6       16
 #define EVENTS_RCVBUF (1 << 20)
+#define OTHER_WAIT_MS 500 /* for another's guard to go */
+#define OTHER_STEP_MS 20
 
 struct guard {
 	struct guard_plan plan;
@@ -472,6 +475,25 @@ bool guard_forwarding_changed(const struct guard *g)
 
 /* -- up and down -------------------------------------------------------------------------------- */
 
+/* Its rules would be replaced by ours, and its device taken away. One that was just killed may take a
+ * moment to be gone.
+ */
+static int alone(char *why, size_t max)
+{
+	const struct timespec step = {.tv_nsec = OTHER_STEP_MS * 1000000L};
+
+	for (int ms = 0; rules_held(); ms += OTHER_STEP_MS) {
+		if (ms >= OTHER_WAIT_MS) {
+			snprintf(why, max,
+			         "another ginneld guards this network namespace; stop that one "
+			         "first, or give this node a namespace of its own");
+			return -EBUSY;
+		}
+		nanosleep(&step, NULL);
+	}
+	return 0;
+}
+
 int guard_up(struct guard **out, const struct guard_plan *p, char *why, size_t max)
 {
 	struct guard *g = calloc(1, sizeof(*g));
@@ -481,6 +503,9 @@ int guard_up(struct guard **out, const struct guard_plan *p, char *why, size_t m
 	if (!g)
 		return fail(-ENOMEM, why, max, "guard");
 	g->plan = *p;
+	err = alone(why, max);
+	if (err)
+		goto fail_watch;
 	err = watch_open(g); /* first, so that nothing happens unseen */
 	if (err) {
 		fail(err, why, max, "netlink");
@@ -539,6 +564,9 @@ int guard_down(const struct guard_plan *p, char *why, size_t max)
 	struct link *link;
 	int err;
 
+	err = alone(why, max);
+	if (err)
+		return err;
 	err = tun_destroy(p->device);
 	if (err == -EEXIST) {
 		snprintf(why, max, "%s exists, and we did not make it", p->device);

@@ -384,7 +384,6 @@ static int guard_only(struct daemon *d)
 	err = guard_plan_make(&plan, &d->node, &d->config, why, sizeof(why));
 	if (!err) {
 		plan.state_dir = d->state_dir;
-		plan.brief = true;
 		err = guard_up(&g, &plan, why, sizeof(why));
 	}
 	if (err) {

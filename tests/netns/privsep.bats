@@ -153,6 +153,24 @@ error_for() { on "$1" ping -n -c 1 -W 1 10.77.2.1 2>&1 | grep -qi 'unreachable\|
 	status_is n1 ready
 }
 
+@test "a second one in the same network namespace is refused, whatever it was asked" {
+	both_up
+	other() { on n1 "$GINNEL_BIN/$1" --config "$LAB/n1/ginnel.yaml" --state "$LAB/o" --run "$LAB/o-run" "${@:2}"; }
+	engine=$(process_of n1 engine) tables=$(tables)
+	for act in "ginneld --guard" ginneld "ginnel down"; do
+		# shellcheck disable=SC2086 # words
+		run -1 other $act
+		[[ "$output" == *"ginnel: "*": another ginneld guards this network namespace; stop that one first"* ]]
+	done
+	[ "$tables" = "$(tables)" ]
+	[ "$engine" = "$(process_of n1 engine)" ]
+	pings c1 10.77.2.2
+	kill_hard n1
+	run -0 other ginneld --guard
+	guarded
+}
+tables() { on n1 nft -s list table inet ginnel; on n1 cat /sys/class/net/ginnel0/ifindex; }
+
 @test "--check changes nothing" {
 	run -0 on n1 "$GINNEL_BIN/ginneld" --check --config "$LAB/n1/ginnel.yaml" --state "$LAB/none"
 	[[ "$output" == *"node n1 of lab, role node"* ]]
