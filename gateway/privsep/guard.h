@@ -67,6 +67,12 @@ bool guard_forwarding_changed(const struct guard *g);
 /* Do all of them stand right now? */
 bool guard_stands(struct guard *g);
 
+/* Removes what old put up and now has no use for: its device if that is another, else the routes and
+ * addresses on it, and unreachable routes. Only what is marked as made by us. now NULL: all of it. The
+ * rules are those of now already. A device of old's name that is not ours is left alone.
+ */
+int guard_leave(const struct guard_plan *old, const struct guard_plan *now, char *why, size_t max);
+
 /* Removes device, routes and rules of the plan and puts forwarding back: `ginnel down`. Works with a
  * dead daemon. 0 also where nothing stood; -EEXIST the device is not one that we made; -EBUSY as
  * above.
