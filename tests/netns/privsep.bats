@@ -188,8 +188,9 @@ tables() { on n1 nft -s list table inet ginnel; on n1 cat /sys/class/net/ginnel0
 	start n1
 	until_ok 10 status_is n1 ready
 	run ! on n1 ip link show ginnel0
-	[ -z "$(on n1 ip route show proto 177 | grep -v '10\.98\.')" ]
-	[[ "$(on n1 ip route show proto 177)" == *"unreachable 10.98.1.0/24"* ]]
+	routes=$(on n1 ip route show proto 177)
+	[[ "$routes" == *"unreachable 10.98.1.0/24"* ]]
+	run -1 grep -v '10\.98\.' <<<"$routes"
 	# Changed again, and only down is run.
 	kill_hard n1
 	alone 10.97.0.0/16 10.97.1.0/24 ginnel0

@@ -45,17 +45,17 @@ Test(guarded, what_is_no_plan_is_refused)
 		"[null]",
 		"[" PLAN "," PLAN "," PLAN "," PLAN "," PLAN "]",
 		"[{\"device\":\"../x\",\"guarded\":[\"10.77.0.0/16\"],\"own\":[\"10.77.1.0/"
-	        "24\"],\"interfaces\":[]}]",
+		"24\"],\"interfaces\":[]}]",
 		"[{\"device\":\"lo\",\"guarded\":[\"10.77.0.0/16\"],\"own\":[\"10.77.1.0/"
-	        "24\"],\"interfaces\":[]}]",
+		"24\"],\"interfaces\":[]}]",
 		"[{\"device\":\"g\",\"guarded\":[\"0.0.0.0/0\"],\"own\":[\"10.77.1.0/"
-	        "24\"],\"interfaces\":[]}]",
+		"24\"],\"interfaces\":[]}]",
 		"[{\"device\":\"g\",\"guarded\":[\"10.77.0.0/16\"],\"own\":[\"10.78.1.0/"
-	        "24\"],\"interfaces\":[]}]",
+		"24\"],\"interfaces\":[]}]",
 		"[{\"device\":\"g\",\"guarded\":[7],\"own\":[\"10.77.1.0/24\"],\"interfaces\":[]}]",
 		"[{\"device\":\"g\",\"guarded\":[\"10.77.0.0/16\"],\"own\":[],\"interfaces\":[]}]",
 		"[{\"device\":\"g\",\"guarded\":[\"10.77.0.0/16\"],\"own\":[\"10.77.1.0/"
-	        "24\"],\"interfaces\":[\"g\"]}]",
+		"24\"],\"interfaces\":[\"g\"]}]",
 		"[{\"device\":\"g\",\"guarded\":[\"10.77.0.0/16\"],\"own\":[\"10.77.1.0/24\"]}]",
 	};
 
