@@ -99,6 +99,7 @@ enum sign_kind {
 	X(NAME_INVALID, "name-invalid", "the name is no lower case DNS label")        \
 	X(REQUEST, "request", "the certificate request cannot be read")               \
 	X(RATE, "rate", "too many wrong proofs from this address")                    \
+	X(TOKEN_RATE, "token-rate", "the token is used too often")                    \
 	X(REFUSED, "refused", "the request is not allowed")                           \
 	X(FAILED, "failed", "the ca could not write its ledger")
 

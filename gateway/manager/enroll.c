@@ -99,6 +99,7 @@ static int status_of(enum sign_result result)
 	case SIGN_NAME_TAKEN:
 		return 409;
 	case SIGN_RATE:
+	case SIGN_TOKEN_RATE:
 		return 429;
 	case SIGN_FAILED:
 		return 503;

@@ -414,18 +414,70 @@ static int put(struct registry *r, const struct store_row *row)
 	return 0;
 }
 
+static int get(struct registry *r, const char *name, struct store_row *row)
+{
+	const struct entry *e = entry_find(r, name);
+	int err;
+
+	if (!e)
+		return -ENOENT;
+	err = store_get(r->store, name, row);
+	if (err)
+		return err == -ENOENT ? -EBADMSG : err;
+	fill_prefixes(r, row->slot, &row->node);
+	row->node.last_seen = e->last_seen;
+	return 0;
+}
+
+static bool same_announcement(const struct registry_node *have, const struct config_endpoint *e,
+                              unsigned n, const char *version)
+{
+	if (have->nendpoints != n || strcmp(have->version, version) != 0)
+		return false;
+	for (unsigned i = 0; i < n; i++)
+		if (!record_endpoint_equal(&have->endpoints[i], &e[i]))
+			return false;
+	return true;
+}
+
+static bool same_labels(const struct cert_labels *a, const struct cert_labels *b)
+{
+	if (a->n != b->n)
+		return false;
+	for (unsigned i = 0; i < a->n; i++)
+		if (strcmp(a->at[i].key, b->at[i].key) != 0 ||
+		    strcmp(a->at[i].value, b->at[i].value) != 0)
+			return false;
+	return true;
+}
+
+/* But for when it was seen, and when it asked to join again. */
+static bool same_node(const struct registry_node *a, const struct registry_node *b)
+{
+	return a->role == b->role && a->incarnation == b->incarnation &&
+	       memcmp(a->spki, b->spki, sizeof(a->spki)) == 0 &&
+	       a->cert_not_after == b->cert_not_after && same_labels(&a->labels, &b->labels) &&
+	       same_announcement(a, b->endpoints, b->nendpoints, b->version);
+}
+
 int registry_node_put(struct registry *r, struct registry_node *n)
 {
 	const struct entry *old = entry_find(r, n->name);
 	struct store_row row;
+	int err;
 
 	if (!cert_name_ok(n->name) || !cert_role_name(n->role) || n->incarnation > INT64_MAX ||
 	    n->labels.n > CERT_LABELS_MAX || !record_version_ok(n->version) ||
 	    !registry_endpoints_ok(r, n->endpoints, n->nendpoints))
 		return -EINVAL;
-	if (old)
+	if (old) {
+		err = get(r, n->name, &row);
+		if (!err && same_node(&row.node, n)) {
+			fill_prefixes(r, row.slot, n);
+			return 0;
+		}
 		row.slot = old->slot;
-	else if (!free_slot(r, &row.slot))
+	} else if (!free_slot(r, &row.slot))
 		return -EDQUOT;
 	fill_prefixes(r, row.slot, n);
 	row.node = *n;
@@ -452,21 +504,6 @@ int registry_node_remove(struct registry *r, const char *name)
 	return 0;
 }
 
-static int get(struct registry *r, const char *name, struct store_row *row)
-{
-	const struct entry *e = entry_find(r, name);
-	int err;
-
-	if (!e)
-		return -ENOENT;
-	err = store_get(r->store, name, row);
-	if (err)
-		return err == -ENOENT ? -EBADMSG : err;
-	fill_prefixes(r, row->slot, &row->node);
-	row->node.last_seen = e->last_seen;
-	return 0;
-}
-
 int registry_node_get(struct registry *r, const char *name, struct registry_node *out)
 {
 	struct store_row row;
@@ -484,17 +521,6 @@ int registry_node_admit(const struct registry *r, const char *name, uint64_t inc
 	if (!e)
 		return -ENOENT;
 	return e->incarnation == incarnation ? 0 : -ESTALE;
-}
-
-static bool same_announcement(const struct registry_node *have, const struct config_endpoint *e,
-                              unsigned n, const char *version)
-{
-	if (have->nendpoints != n || strcmp(have->version, version) != 0)
-		return false;
-	for (unsigned i = 0; i < n; i++)
-		if (!record_endpoint_equal(&have->endpoints[i], &e[i]))
-			return false;
-	return true;
 }
 
 int registry_node_announce(struct registry *r, const char *name, const struct config_endpoint *e,

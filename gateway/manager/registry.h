@@ -73,7 +73,8 @@ bool registry_endpoints_ok(const struct registry *r, const struct config_endpoin
 /* Would registry_node_put find prefixes for this name? 0, -EDQUOT, -EROFS. */
 int registry_has_room(const struct registry *r, const char *name);
 /* Adds or replaces a node in one transaction and gives it free prefixes (one of each family of the
- * overlay: a /24, a /64 of the same number) unless the name had some. Fills n->prefixes. -EINVAL a
+ * overlay: a /24, a /64 of the same number) unless the name had some. Fills n->prefixes. Nothing is
+ * written and no revision is made if all but joined and last_seen is as it was. -EINVAL a
  * field is out of range; -EDQUOT the overlay is exhausted ("10.77.0.0/16 holds 256 nodes");
  * -ENOSPC the disk is full, later writes may succeed; -EIO the write failed, the registry goes on;
  * -EROFS it is read-only after a failed write.

@@ -15,6 +15,7 @@
 #include <string.h>
 #include <sys/epoll.h>
 #include <sys/socket.h>
+#include <time.h>
 #include <unistd.h>
 
 #include "gateway/privsep/forwarding.h"
@@ -25,6 +26,8 @@
 #define WIDEST4       8
 #define WIDEST6       16
 #define EVENTS_RCVBUF (1 << 20)
+#define OTHER_WAIT_MS 500 /* for another's guard to go */
+#define OTHER_STEP_MS 20
 
 struct guard {
 	struct guard_plan plan;
@@ -472,6 +475,25 @@ bool guard_forwarding_changed(const struct guard *g)
 
 /* -- up and down -------------------------------------------------------------------------------- */
 
+/* Its rules would be replaced by ours, and its device taken away. One that was just killed may take a
+ * moment to be gone.
+ */
+static int alone(char *why, size_t max)
+{
+	const struct timespec step = {.tv_nsec = OTHER_STEP_MS * 1000000L};
+
+	for (int ms = 0; rules_held(); ms += OTHER_STEP_MS) {
+		if (ms >= OTHER_WAIT_MS) {
+			snprintf(why, max,
+			         "another ginneld guards this network namespace; stop that one "
+			         "first, or give this node a namespace of its own");
+			return -EBUSY;
+		}
+		nanosleep(&step, NULL);
+	}
+	return 0;
+}
+
 int guard_up(struct guard **out, const struct guard_plan *p, char *why, size_t max)
 {
 	struct guard *g = calloc(1, sizeof(*g));
@@ -481,6 +503,9 @@ int guard_up(struct guard **out, const struct guard_plan *p, char *why, size_t m
 	if (!g)
 		return fail(-ENOMEM, why, max, "guard");
 	g->plan = *p;
+	err = alone(why, max);
+	if (err)
+		goto fail_watch;
 	err = watch_open(g); /* first, so that nothing happens unseen */
 	if (err) {
 		fail(err, why, max, "netlink");
@@ -532,6 +557,81 @@ void guard_release(struct guard *g)
 	free(g);
 }
 
+static bool among(const struct prefix *x, const struct prefix *list, unsigned n)
+{
+	for (unsigned i = 0; i < n; i++)
+		if (list[i].len == x->len && prefix_within(x, &list[i]))
+			return true;
+	return false;
+}
+
+static bool unreachable_in(const struct guard_plan *now, const struct prefix *x)
+{
+	return now && (among(x, now->guarded, now->nguarded) || among(x, now->own, now->nown));
+}
+
+static int leave_address(struct link *link, int index, const struct addr *old,
+                         const struct addr *now, char *why, size_t max)
+{
+	struct prefix host;
+	int err;
+
+	if (!host_prefix(old, &host) || (now->family && addr_equal(old, now)))
+		return 0;
+	err = link_addr_del(link, index, &host);
+	return err ? fail_prefix(err, why, max, "address", &host) : 0;
+}
+
+static int leave_device(struct link *link, const struct guard_plan *old,
+                        const struct guard_plan *now, char *why, size_t max)
+{
+	int index, err;
+
+	if (!now || strcmp(old->device, now->device) != 0) {
+		err = tun_destroy(old->device);
+		return err && err != -EEXIST
+		               ? fail(err, why, max, "%s cannot be removed", old->device)
+		               : 0;
+	}
+	index = link_index(link, old->device);
+	if (index < 0)
+		return index == -ENODEV ? 0 : fail(index, why, max, "%s", old->device);
+	for (unsigned i = 0; i < old->nguarded; i++) {
+		const struct prefix *x = &old->guarded[i];
+
+		if (!usable(x) || among(x, now->guarded, now->nguarded))
+			continue;
+		err = link_route_del(link, index, x, 0);
+		if (err)
+			return fail_prefix(err, why, max, "route of", x);
+	}
+	err = leave_address(link, index, &old->address4, &now->address4, why, max);
+	if (err)
+		return err;
+	return leave_address(link, index, &old->address6, &now->address6, why, max);
+}
+
+int guard_leave(const struct guard_plan *old, const struct guard_plan *now, char *why, size_t max)
+{
+	const struct prefix *x;
+	struct link *link;
+	int err;
+
+	err = link_new(&link);
+	if (err)
+		return fail(err, why, max, "netlink");
+	err = leave_device(link, old, now, why, max);
+	for (unsigned i = 0; !err && (x = unreachable(old, i)); i++) {
+		if (!usable(x) || unreachable_in(now, x))
+			continue;
+		err = link_unreachable_del(link, x, LINK_METRIC_LAST);
+		if (err)
+			fail_prefix(err, why, max, "unreachable route of", x);
+	}
+	link_free(link);
+	return err;
+}
+
 /* The device goes first, while all that guards still stands. */
 int guard_down(const struct guard_plan *p, char *why, size_t max)
 {
@@ -539,6 +639,9 @@ int guard_down(const struct guard_plan *p, char *why, size_t max)
 	struct link *link;
 	int err;
 
+	err = alone(why, max);
+	if (err)
+		return err;
 	err = tun_destroy(p->device);
 	if (err == -EEXIST) {
 		snprintf(why, max, "%s exists, and we did not make it", p->device);

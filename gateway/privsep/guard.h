@@ -22,7 +22,6 @@ struct guard_plan {
 	char interfaces[CONFIG_INTERFACES_MAX][16];
 	unsigned mtu;
 	int state_dir; /* where forwarding's old values are kept; -1: forwarding is left alone */
-	bool brief;    /* the caller leaves at once: the second copy may be another's */
 };
 
 #define GUARD_MTU 1420 /* of the device, on an underlay of 1500 */
@@ -46,7 +45,8 @@ int guard_plan_make(struct guard_plan *out, const struct node *n, const struct c
 /* Puts up rules, then routes, then the device, its addresses and routes: in that order, so that
  * nothing is ever reachable unguarded. Idempotent. Also holds a second copy of the inet table with
  * `flags owner`, which others' flush passes over. With interfaces it turns forwarding on at last.
- * On error what stands is left standing, and why (of max bytes) says what failed.
+ * On error what stands is left standing, and why (of max bytes) says what failed. -EBUSY another
+ * process guards this network namespace: nothing of its was touched.
  */
 int guard_up(struct guard **out, const struct guard_plan *p, char *why, size_t max);
 /* Frees the handle (and with it the owned copy); rules, routes and device stay. */
@@ -67,7 +67,14 @@ bool guard_forwarding_changed(const struct guard *g);
 /* Do all of them stand right now? */
 bool guard_stands(struct guard *g);
 
+/* Removes what old put up and now has no use for: its device if that is another, else the routes and
+ * addresses on it, and unreachable routes. Only what is marked as made by us. now NULL: all of it. The
+ * rules are those of now already. A device of old's name that is not ours is left alone.
+ */
+int guard_leave(const struct guard_plan *old, const struct guard_plan *now, char *why, size_t max);
+
 /* Removes device, routes and rules of the plan and puts forwarding back: `ginnel down`. Works with a
- * dead daemon. 0 also where nothing stood; -EEXIST the device is not one that we made.
+ * dead daemon. 0 also where nothing stood; -EEXIST the device is not one that we made; -EBUSY as
+ * above.
  */
 int guard_down(const struct guard_plan *p, char *why, size_t max);

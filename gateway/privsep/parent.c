@@ -31,7 +31,7 @@
 #include "gateway/privsep/child.h"
 #include "gateway/privsep/door.h"
 #include "gateway/privsep/folder.h"
-#include "gateway/privsep/guard.h"
+#include "gateway/privsep/guarded.h"
 #include "gateway/privsep/isolate.h"
 #include "gateway/sealed.h"
 #include "tun/tun.h"
@@ -572,7 +572,7 @@ static int set_up(struct parent *p, char *why, size_t max)
 	if (err)
 		return err;
 	p->plan.state_dir = q->state_dir;
-	err = guard_up(&p->guard, &p->plan, why, max);
+	err = guarded_up(&p->guard, &p->plan, why, max);
 	if (err)
 		return err;
 	p->guard_ok = true;

@@ -335,25 +335,36 @@ static int copy_up(struct rules *r, struct copy *c, const struct listed *tables,
 
 /* Of hooks of one priority the youngest is asked first: the plain tables come last, so that their
  * counters are those that count. And a table that is replaced lets packets by for a moment, one
- * transaction or not (5 of 4000 in 15 times, at 1000/s): the second copy stands meanwhile, ours or
- * a daemon's. Neither copy waits for the other's luck.
+ * transaction or not (5 of 4000 in 15 times, at 1000/s): the second copy stands meanwhile.
+ * Neither copy waits for the other's luck.
  */
 int rules_up(struct rules *r, char *why, size_t max)
 {
 	char spare[256];
 	int err = copy_up(r, &r->live, live_tables, rules_live_text, why, max);
 
-	if (!err || (err == -EEXIST && r->plan.brief))
+	if (!err)
 		return copy_up(r, &r->plain, plain_tables, rules_text, why, max);
-	(void)copy_up(r, &r->plain, plain_tables, rules_text, spare, sizeof(spare));
+	if (err != -EEXIST)
+		(void)copy_up(r, &r->plain, plain_tables, rules_text, spare, sizeof(spare));
 	return err;
 }
 
 bool rules_stand(struct rules *r)
 {
-	bool others = r->plan.brief && !r->live.listing;
+	return stands(r, &r->plain, plain_tables) && stands(r, &r->live, live_tables);
+}
 
-	return stands(r, &r->plain, plain_tables) && (others || stands(r, &r->live, live_tables));
+bool rules_held(void)
+{
+	struct nft_ctx *nft;
+	bool held;
+
+	if (context(&nft) < 0)
+		return false; /* who cannot look cannot put up anything, either */
+	held = nft_run_cmd_from_buffer(nft, "list table inet " LIVE) == 0;
+	nft_ctx_free(nft);
+	return held;
 }
 
 int rules_down(char *why, size_t max)

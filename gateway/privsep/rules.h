@@ -19,9 +19,11 @@ void rules_free(struct rules *r);
 
 /* Puts up whichever copy does not stand as it left it, at first both, whatever stood there. On
  * error what stood still stands; why says what nftables said. -EEXIST another process owns the
- * second copy.
+ * second copy: then the plain tables are its, too, and are left alone.
  */
 int rules_up(struct rules *r, char *why, size_t max);
+/* Does a process guard this network namespace: does a second copy stand, whoever's? */
+bool rules_held(void);
 /* Do both stand, rule by rule and with all guarded prefixes, as rules_up left them? */
 bool rules_stand(struct rules *r);
 

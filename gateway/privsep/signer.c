@@ -31,9 +31,9 @@
 
 #define KEY_PEM_MAX 4096 /* little, for it is locked in memory; ours are 227 bytes */
 
-/* Wrong proofs from one address within a window. */
-struct wrong {
-	uint8_t source[16];
+/* Something done by one source, or with one token, within a window. */
+struct often {
+	uint8_t key[16];
 	int64_t since;
 	unsigned n; /* 0: the slot is free */
 };
@@ -42,7 +42,8 @@ struct signer {
 	struct ca *ca;
 	struct ledger *ledger;
 	uint8_t pin[32];
-	struct wrong wrong[SIGNER_WRONG_SOURCES];
+	struct often wrong[SIGNER_WRONG_SOURCES];
+	struct often joins[SIGNER_JOIN_TOKENS];
 };
 
 /* -- what it holds ---------------------------------------------------------------------------- */
@@ -164,7 +165,7 @@ void signer_free(struct signer *s)
 	free(s);
 }
 
-/* -- wrong proofs ----------------------------------------------------------------------------- */
+/* -- how often -------------------------------------------------------------------------------- */
 
 /* An IPv6 host has a /64 to itself; a mapped IPv4 address counts whole. */
 static void source_key(const uint8_t source[16], uint8_t key[16])
@@ -175,44 +176,55 @@ static void source_key(const uint8_t source[16], uint8_t key[16])
 	memcpy(key, source, memcmp(source, mapped, sizeof(mapped)) ? 8 : 16);
 }
 
-/* The slot of a source, or NULL. */
-static struct wrong *wrong_find(struct signer *s, const uint8_t key[16])
+/* The slot of a key, or NULL. */
+static struct often *often_find(struct often *all, unsigned n, const uint8_t key[16])
 {
-	for (unsigned i = 0; i < SIGNER_WRONG_SOURCES; i++)
-		if (s->wrong[i].n && !memcmp(s->wrong[i].source, key, 16))
-			return &s->wrong[i];
+	for (unsigned i = 0; i < n; i++)
+		if (all[i].n && !memcmp(all[i].key, key, 16))
+			return &all[i];
 	return NULL;
+}
+
+static bool often_enough(struct often *all, unsigned n, const uint8_t key[16], unsigned max,
+                         int64_t now)
+{
+	struct often *o = often_find(all, n, key);
+
+	if (o && now - o->since >= SIGNER_WINDOW)
+		o->n = 0;
+	return o && o->n >= max;
+}
+
+static void often_count(struct often *all, unsigned n, const uint8_t key[16], int64_t now)
+{
+	struct often *o = often_find(all, n, key), *oldest = &all[0];
+
+	if (o) {
+		o->n++;
+		return;
+	}
+	for (unsigned i = 0; i < n && oldest->n; i++)
+		if (!all[i].n || all[i].since < oldest->since)
+			oldest = &all[i];
+	memcpy(oldest->key, key, sizeof(oldest->key));
+	oldest->since = now;
+	oldest->n = 1;
 }
 
 static bool wrong_blocked(struct signer *s, const uint8_t source[16], int64_t now)
 {
 	uint8_t key[16];
-	struct wrong *w;
 
 	source_key(source, key);
-	w = wrong_find(s, key);
-	if (w && now - w->since >= SIGNER_WRONG_WINDOW)
-		w->n = 0;
-	return w && w->n >= SIGNER_WRONG_PROOFS;
+	return often_enough(s->wrong, SIGNER_WRONG_SOURCES, key, SIGNER_WRONG_PROOFS, now);
 }
 
 static void wrong_count(struct signer *s, const uint8_t source[16], int64_t now)
 {
-	struct wrong *w, *oldest = &s->wrong[0];
 	uint8_t key[16];
 
 	source_key(source, key);
-	w = wrong_find(s, key);
-	if (w) {
-		w->n++;
-		return;
-	}
-	for (unsigned i = 0; i < SIGNER_WRONG_SOURCES && oldest->n; i++)
-		if (!s->wrong[i].n || s->wrong[i].since < oldest->since)
-			oldest = &s->wrong[i];
-	memcpy(oldest->source, key, sizeof(key));
-	oldest->since = now;
-	oldest->n = 1;
+	often_count(s->wrong, SIGNER_WRONG_SOURCES, key, now);
 }
 
 /* -- proofs ----------------------------------------------------------------------------------- */
@@ -330,7 +342,7 @@ static enum sign_result issue(struct signer *s, const struct ledger_node *n, con
 static enum sign_result judge(struct signer *s, const struct message_sign *q, time_t wall,
                               int64_t now, struct message_signed *a)
 {
-	uint8_t spki[CERT_SPKI_MAX], hash[32];
+	uint8_t spki[CERT_SPKI_MAX], hash[32], token[16] = {0};
 	struct ledger_node n;
 	enum sign_result r;
 	size_t spki_len;
@@ -350,6 +362,12 @@ static enum sign_result judge(struct signer *s, const struct message_sign *q, ti
 		log_refused(q, sign_result_name(SIGN_REQUEST));
 		return SIGN_REQUEST;
 	}
+	/* Counted for who holds the token alone, so that nobody else can use it up. */
+	memcpy(token, q->token_id, sizeof(q->token_id));
+	if (often_enough(s->joins, SIGNER_JOIN_TOKENS, token, SIGNER_JOINS, now)) {
+		log_refused(q, sign_result_name(SIGN_TOKEN_RATE));
+		return SIGN_TOKEN_RATE;
+	}
 	cert_spki_hash(spki, spki_len, hash);
 	err = ledger_join(s->ledger, q->token_id, q->name, hash, wall, &n);
 	r = join_result(err);
@@ -357,6 +375,8 @@ static enum sign_result judge(struct signer *s, const struct message_sign *q, ti
 		log_error("ledger cannot be written", "reason", strerrordesc_np(-err), NULL);
 	else if (r != SIGN_OK)
 		log_refused(q, sign_result_name(r));
+	else
+		often_count(s->joins, SIGNER_JOIN_TOKENS, token, now);
 	return r == SIGN_OK ? issue(s, &n, spki, spki_len, wall, a) : r;
 }
 

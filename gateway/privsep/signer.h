@@ -25,8 +25,10 @@
 #define SIGNER_CLIENT_DEADLINE \
 	(5 * 1000000000LL)     /* to send a line, then again to take the answer */
 #define SIGNER_WRONG_PROOFS  5 /* per minute and source address (IPv6: per /64) */
-#define SIGNER_WRONG_WINDOW  (60 * 1000000000LL)
+#define SIGNER_WINDOW        (60 * 1000000000LL)
 #define SIGNER_WRONG_SOURCES 1024 /* the longest unseen is forgotten */
+#define SIGNER_JOINS         5    /* per minute and token: each is news for all nodes */
+#define SIGNER_JOIN_TOKENS   256
 
 /* Serves until the parent is gone or says stop: the process's exit code. The current folder is the
  * ca's own. manager_fd is the socketpair with the manager, listen_fd the operators' socket. Takes
@@ -45,7 +47,7 @@ int signer_new(struct signer **out, int dir, char *why, size_t max);
 void signer_free(struct signer *s);
 
 /* Judges a joiner's proof, and signs. Always fills *a. wall judges tokens and dates certificates,
- * now (monotonic) counts wrong proofs.
+ * now (monotonic) counts wrong proofs and joins.
  */
 void signer_sign(struct signer *s, const struct message_sign *q, time_t wall, int64_t now,
                  struct message_signed *a);

@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: GPL-3.0-or-later */
 /* The one way to take the guards away. It works with a dead daemon, too: what is to be removed
- * stands in node.json or in the config. Both folders are held from the moment that ginneld is gone,
+ * stands in node.json or in the config, and in what the last ginneld remembered. Both folders are held from the moment that ginneld is gone,
  * so that none starts in between and finds half a guard.
  */
 #include "gateway/programs/cmd.h"
@@ -13,7 +13,7 @@
 #include <unistd.h>
 
 #include "gateway/privsep/folder.h"
-#include "gateway/privsep/guard.h"
+#include "gateway/privsep/guarded.h"
 #include "gateway/privsep/parent.h"
 
 #define STOP_WAIT_MS 10000
@@ -79,7 +79,7 @@ static int remove_guards(const struct cmd *c, const struct config *config, int s
 		goto out;
 	if (guard_plan_make(&plan, node, config, why, sizeof(why)) == 0) {
 		plan.state_dir = state;
-		if (guard_down(&plan, why, sizeof(why)) == 0)
+		if (guarded_down(&plan, why, sizeof(why)) == 0)
 			ret = CMD_OK;
 	}
 	if (ret != CMD_OK)

@@ -261,6 +261,7 @@ static const char *cure_of(const char *reason)
 	         "create --name`"},
 		{"name-invalid", "choose another with --name"},
 		{"rate", "wait a minute, then run it again"},
+		{"token-rate", "wait a minute, then run it again"},
 		{"overlay-exhausted", "remove nodes that are gone, or make a cluster with a larger "
 	                              "--overlay"},
 		{"endpoint", "give an address that the others can reach with --advertise"},

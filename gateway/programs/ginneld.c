@@ -29,7 +29,7 @@
 #include "gateway/message.h"
 #include "gateway/node.h"
 #include "gateway/privsep/folder.h"
-#include "gateway/privsep/guard.h"
+#include "gateway/privsep/guarded.h"
 #include "gateway/privsep/isolate.h"
 #include "gateway/privsep/parent.h"
 #include "gateway/privsep/signer.h"
@@ -38,7 +38,6 @@
 #define CONFIG_DEFAULT "/etc/ginnel/ginnel.yaml"
 #define STATE_DEFAULT  "/var/lib/ginnel"
 #define RUN_DEFAULT    "/run/ginnel"
-#define GUARDED_FILE   "guarded.json"
 #define WHY_MAX        1024
 #define CHAIN_MAX      ((size_t)CERT_CHAIN_MAX * CERT_DER_MAX)
 #define START_FIRST    2 /* of a START's descriptors, the first behind folder and config */
@@ -377,20 +376,13 @@ static int check_identity(struct daemon *d)
 	return WIFEXITED(status) && WEXITSTATUS(status) == EXIT_OK ? 0 : -EINVAL;
 }
 
-static int guard_only(struct daemon *d)
+static int guard_only(struct daemon *d, struct guard_plan *plan)
 {
 	char why[WHY_MAX] = "";
-	struct guard_plan plan;
 	struct guard *g;
-	int err;
 
-	err = guard_plan_make(&plan, &d->node, &d->config, why, sizeof(why));
-	if (!err) {
-		plan.state_dir = d->state_dir;
-		plan.brief = true;
-		err = guard_up(&g, &plan, why, sizeof(why));
-	}
-	if (err) {
+	plan->state_dir = d->state_dir;
+	if (guarded_up(&g, plan, why, sizeof(why)) < 0) {
 		fault(why, NULL, "the guards cannot be put up");
 		return EXIT_FAILED;
 	}
@@ -398,50 +390,40 @@ static int guard_only(struct daemon *d)
 	return EXIT_OK;
 }
 
-/* What the guards were last put up for: with it they can be put up though config or node.json are
- * of no use now.
- */
-static void remember_guarded(const struct daemon *d)
+static int guard_node(struct daemon *d)
 {
-	char *text = node_format(&d->node);
-	int err = text ? state_write(d->state_dir, GUARDED_FILE, text, strlen(text)) : -ENOMEM;
+	char why[WHY_MAX] = "";
+	struct guard_plan plan;
 
-	if (err)
-		log_warn("what is guarded is not remembered", "file", GUARDED_FILE, "reason",
-		         strerrordesc_np(-err), NULL);
-	free(text);
-}
-
-static int recall_guarded(struct daemon *d)
-{
-	char *text = malloc(NODE_BYTES_MAX);
-	size_t len;
-	int err = -ENOMEM;
-
-	if (text)
-		err = keyfile_read_secret(d->state_dir, GUARDED_FILE, text, NODE_BYTES_MAX, &len);
-	if (!err)
-		err = node_parse(&d->node, text, len);
-	free(text);
-	return err ? node_load(&d->node, d->state_dir) : 0;
+	if (guard_plan_make(&plan, &d->node, &d->config, why, sizeof(why)) == 0)
+		return guard_only(d, &plan);
+	fault(why, NULL, "the guards cannot be put up");
+	return EXIT_FAILED;
 }
 
 /* Overlay traffic stops also where ginneld is misconfigured: what a node is known to guard is guarded
- * before we give up. The device's name is taken from what could be read of the config.
+ * before we give up: what was last guarded, or else what node.json says, with the device of what could
+ * be read of the config.
  */
 static int fail_closed(struct daemon *d)
 {
 	char why[WHY_MAX];
+	struct guard_plan plan;
 	int run = open(d->run_path, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
 
 	/* Held by a running ginneld: the guards are its own, and stand. */
 	if ((run >= 0 ? parent_lock(d->state_dir, run, why, sizeof(why))
-	              : folder_lock(d->state_dir)) == -EBUSY ||
-	    recall_guarded(d) < 0)
+	              : folder_lock(d->state_dir)) == -EBUSY)
+		return EXIT_FAILED;
+	if (guarded_last(&plan, d->state_dir) == 0) {
+		guard_only(d, &plan);
+		return EXIT_FAILED;
+	}
+	if (node_load(&d->node, d->state_dir) < 0)
 		return EXIT_FAILED;
 	if (!config_device_ok(d->config.device))
 		snprintf(d->config.device, sizeof(d->config.device), CONFIG_DEVICE);
-	guard_only(d);
+	guard_node(d);
 	return EXIT_FAILED;
 }
 
@@ -473,10 +455,9 @@ static int run(struct daemon *d)
 		fault(why, NULL, "ginneld cannot start");
 		return EXIT_FAILED;
 	}
-	remember_guarded(d);
 	if (check_identity(d) < 0) {
 		/* What cannot be carried must not leave otherwise. */
-		guard_only(d);
+		guard_node(d);
 		return EXIT_FAILED;
 	}
 	log_setup(d->config.log_level, d->config.log_json, d->node.name);
@@ -537,8 +518,7 @@ static int daemon_main(struct daemon *d)
 	case MODE_GUARD:
 		if (folder_lock(d->state_dir) == -EBUSY)
 			return EXIT_OK; /* a running ginneld holds them up */
-		remember_guarded(d);
-		return guard_only(d);
+		return guard_node(d);
 	case MODE_CHECK:
 		return check(d);
 	case MODE_DAEMON:

@@ -297,12 +297,24 @@ seen() { in_wire nft -j list counter bridge seen n | jq '.nftables[] | .counter?
 	local out=$!
 	for _ in $(seq 15); do guardctl up; done
 	hold
-	guardctl up # also beside a daemon: a boot unit that is started again
 	wait "$in" "$out" || true
 	in=$(heard c) out=$(heard n2)
 	echo "in $in out $out"
 	[ "$in" = 0 ] && [ "$out" = 0 ]
 }
+
+@test "where one guards, another is refused, and takes nothing away" {
+	before=$(tables)
+	for act in up hold down; do
+		run -1 guardctl $act
+		[[ "$output" == *"another ginneld guards this network namespace; stop that one first"* ]]
+	done
+	[ "$before" = "$(tables)" ]
+	guard_whole
+	release
+	guardctl up
+}
+tables() { on n1 nft -s list table inet ginnel; on n1 cat /sys/class/net/ginnel0/ifindex; }
 
 @test "killed, the plain tables and the routes stand: nothing in, an error out" {
 	forge

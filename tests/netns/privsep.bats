@@ -153,6 +153,60 @@ error_for() { on "$1" ping -n -c 1 -W 1 10.77.2.1 2>&1 | grep -qi 'unreachable\|
 	status_is n1 ready
 }
 
+@test "a second one in the same network namespace is refused, whatever it was asked" {
+	both_up
+	other() { on n1 "$GINNEL_BIN/$1" --config "$LAB/n1/ginnel.yaml" --state "$LAB/o" --run "$LAB/o-run" "${@:2}"; }
+	engine=$(process_of n1 engine) tables=$(tables)
+	for act in "ginneld --guard" ginneld "ginnel down"; do
+		# shellcheck disable=SC2086 # words
+		run -1 other $act
+		[[ "$output" == *"ginnel: "*": another ginneld guards this network namespace; stop that one first"* ]]
+	done
+	[ "$tables" = "$(tables)" ]
+	[ "$engine" = "$(process_of n1 engine)" ]
+	pings c1 10.77.2.2
+	kill_hard n1
+	run -0 other ginneld --guard
+	guarded
+}
+tables() { on n1 nft -s list table inet ginnel; on n1 cat /sys/class/net/ginnel0/ifindex; }
+
+@test "another overlay, another device: what the former ones left goes, and nothing of others'" {
+	both_up
+	stop n1
+	on n1 ip route add 10.77.200.0/24 dev u0
+	on n1 ip route add unreachable 10.77.0.0/16 metric 77
+	on n1 ip addr add 10.77.200.1/32 dev lo
+	alone 10.99.0.0/16 10.99.1.0/24 ginnel0
+	start n1
+	until_ok 10 status_is n1 ready
+	until_ok 5 left_nothing
+	[[ "$(on n1 ip -o addr show ginnel0)" == *10.99.1.1/32* ]]
+	[[ "$(on n1 ip -o addr show ginnel0)" != *10.77.* ]]
+	kill_hard n1
+	alone 10.98.0.0/16 10.98.1.0/24 gnl7
+	start n1
+	until_ok 10 status_is n1 ready
+	run ! on n1 ip link show ginnel0
+	routes=$(on n1 ip route show proto 177)
+	[[ "$routes" == *"unreachable 10.98.1.0/24"* ]]
+	run -1 grep -v '10\.98\.' <<<"$routes"
+	# Changed again, and only down is run.
+	kill_hard n1
+	alone 10.97.0.0/16 10.97.1.0/24 ginnel0
+	ginnel n1 down
+	run ! on n1 ip link show gnl7
+	[ -z "$(on n1 ip route show proto 177)" ]
+	[[ "$(on n1 ip route show)" == *"10.77.200.0/24 dev u0"* ]]
+	[[ "$(on n1 ip route show)" == *"unreachable 10.77.0.0/16 metric 77"* ]]
+	[[ "$(on n1 ip -o addr show lo)" == *10.77.200.1/32* ]]
+}
+alone() { # OVERLAY PREFIX DEVICE: n1 without peers
+	printf 'name: n1\nadvertise: [10.9.0.1]\noverlay: %s\nprefixes: [%s]\ndevice: %s\n' "$@" >"$LAB/n1/ginnel.yaml"
+	printf 'identity: {cert: ../n1.pem, key: ../n1.key, ca: ../ca.pem}\n' >>"$LAB/n1/ginnel.yaml"
+}
+left_nothing() { ! { on n1 ip route show proto 177; on n1 ip -6 route show proto 177; } | grep '10\.77\.\|fd77'; }
+
 @test "--check changes nothing" {
 	run -0 on n1 "$GINNEL_BIN/ginneld" --check --config "$LAB/n1/ginnel.yaml" --state "$LAB/none"
 	[[ "$output" == *"node n1 of lab, role node"* ]]

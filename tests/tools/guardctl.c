@@ -73,7 +73,6 @@ int main(int argc, char **argv)
 	err = guard_plan_make(&p, &n, &c, why, sizeof(why));
 	if (!err && argc > 6)
 		p.state_dir = open(argv[6], O_RDONLY | O_DIRECTORY);
-	p.brief = strcmp(argv[1], "hold") != 0;
 	if (!err)
 		err = strcmp(argv[1], "down") == 0 ? guard_down(&p, why, sizeof(why))
 		                                   : guard_up(&g, &p, why, sizeof(why));

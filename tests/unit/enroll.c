@@ -244,7 +244,8 @@ Test(enroll, says_why_the_ca_refused)
 		{SIGN_NO_TOKEN, 403},      {SIGN_TOKEN_USED, 403},   {SIGN_TOKEN_EXPIRED, 403},
 		{SIGN_TOKEN_REVOKED, 403}, {SIGN_TOKEN_NAME, 403},   {SIGN_PROOF, 403},
 		{SIGN_NAME_TAKEN, 409},    {SIGN_NAME_INVALID, 400}, {SIGN_REQUEST, 400},
-		{SIGN_RATE, 429},          {SIGN_REFUSED, 403},      {SIGN_FAILED, 503},
+		{SIGN_RATE, 429},          {SIGN_TOKEN_RATE, 429},   {SIGN_REFUSED, 403},
+		{SIGN_FAILED, 503},
 	};
 	static struct message_signed a;
 	static struct message_sign q;

@@ -342,6 +342,44 @@ Test(registry, announces_only_what_is_new)
 	registry_close(r);
 }
 
+Test(registry, puts_only_what_is_new)
+{
+	static struct registry_node n;
+	struct registry *r;
+	int changes = 0;
+
+	create("10.77.0.0/16", NULL);
+	r = reopen();
+	cr_assert_eq(put(r, "n1"), 0);
+	cr_assert_eq(registry_node_get(r, "n1", &n), 0);
+	registry_on_change(r, count, &changes);
+	n.joined++;
+	n.last_seen++;
+	n.nprefixes = 0;
+	cr_expect_eq(registry_node_put(r, &n), 0);
+	cr_expect_eq(n.nprefixes, 1, "it says what it has, all the same");
+	cr_expect_eq(changes, 0);
+	cr_expect_eq(registry_revision(r), 1u);
+	n.cert_not_after++;
+	cr_expect_eq(registry_node_put(r, &n), 0);
+	n.incarnation++;
+	cr_expect_eq(registry_node_put(r, &n), 0);
+	n.spki[31] ^= 1;
+	cr_expect_eq(registry_node_put(r, &n), 0);
+	n.endpoints[0] = endpoint("10.9.0.99:4747");
+	n.nendpoints = 1;
+	cr_expect_eq(registry_node_put(r, &n), 0);
+	n.labels.n = 1;
+	snprintf(n.labels.at[0].key, sizeof(n.labels.at[0].key), "zone");
+	snprintf(n.labels.at[0].value, sizeof(n.labels.at[0].value), "pci");
+	cr_expect_eq(registry_node_put(r, &n), 0);
+	snprintf(n.labels.at[0].value, sizeof(n.labels.at[0].value), "pcj");
+	cr_expect_eq(registry_node_put(r, &n), 0);
+	cr_expect_eq(registry_node_put(r, &n), 0);
+	cr_expect_eq(changes, 6);
+	registry_close(r);
+}
+
 static json_t *change(const struct registry *r, uint64_t rev)
 {
 	const char *text = registry_change(r, rev);

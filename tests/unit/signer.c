@@ -288,6 +288,34 @@ Test(signer, answers_again_who_lost_the_answer)
 	cert_key_free(key);
 }
 
+Test(signer, slows_down_who_joins_again_and_again)
+{
+	struct token t = give("", NULL, NOW, false), other = give("", NULL, NOW, false);
+	struct cert_key *key, *foreign;
+
+	start();
+	cr_assert_eq(cert_key_new(&key), 0);
+	cr_assert_eq(cert_key_new(&foreign), 0);
+	/* Who holds the token and not its key is refused by name, and does not use it up. */
+	question(&t, key, "n2", 2);
+	EXPECT("ok");
+	for (int i = 0; i < 2 * SIGNER_JOINS; i++) {
+		question(&t, foreign, "n2", 3);
+		EXPECT("token-used");
+	}
+	for (int i = 1; i < SIGNER_JOINS; i++) {
+		question(&t, key, "n2", 2 + (unsigned)i); /* from wherever it likes */
+		cr_expect_str_eq(sign(NOW, i * SECOND), "ok");
+	}
+	cr_expect_str_eq(sign(NOW, 59 * SECOND), "token-rate");
+	question(&other, key, "n4", 2);
+	cr_expect_str_eq(sign(NOW, 59 * SECOND), "ok", "another token has not to wait");
+	question(&t, key, "n2", 2);
+	cr_expect_str_eq(sign(NOW, 60 * SECOND), "ok");
+	cert_key_free(key);
+	cert_key_free(foreign);
+}
+
 Test(signer, takes_nothing_from_a_request_but_its_key)
 {
 	struct token t = give("", NULL, NOW, false);
