@@ -8,8 +8,8 @@
  *
  * When it sends: wolfSSL starts no timer, counts its timeouts in whole seconds, and skips in
  * silence what it thinks too soon by its own clock. Here one clock rules, the caller's: a flight
- * is repeated after RTX_FIRST, then doubling, also on the peer's repeats, never sooner than RTX_MIN
- * after the last time. With ML-KEM the second ClientHello is in two datagrams, and some orders of
+ * is repeated after SESSION_RTX_FIRST, then doubling, also on the peer's repeats, never sooner than
+ * RTX_MIN after the last time. With ML-KEM the second ClientHello is in two datagrams, and some orders of
  * loss end in an error or in two ends that wait for each other: a client that makes no progress
  * for SESSION_RESTART throws its WOLFSSL away and starts anew within the same struct session.
  *
@@ -28,49 +28,16 @@
 #include <wolfssl/ssl.h>
 #include <wolfssl/wolfcrypt/settings.h>
 
-#include "crypto/datagram.h"
 #include "crypto/secret.h"
-#include "crypto/traffic.h"
+#include "crypto/session_inner.h"
 
-#define MS                  1000000LL
-#define RTX_FIRST           (300 * MS)
+#define MS                  SESSION_MS
 #define RTX_MAX             (2400 * MS)
 #define RTX_MIN             (200 * MS)
 #define RTX_QUICK           (75 * MS) /* until a part of a flight is acknowledged */
 #define RESTART_AFTER_ERROR (300 * MS)
-#define MTU_UP              16384
 #define LONG_AGO            (INT64_MIN / 2)
 #define NO_CID              "the peer uses no connection ID of 4 bytes"
-#define OUT_OF_STEP         "record numbers or keys are out of step"
-#define TOO_MANY_FORGED     "too many forged records"
-
-struct session {
-	WOLFSSL *ssl;
-	struct wolf_peer peer;
-	enum session_state state;
-	bool client;
-	bool stateless;   /* in a listener: nothing but a HelloRetryRequest may leave */
-	bool emitted;     /* something left in the present call */
-	bool broken;      /* a client's handshake came to nothing: restart_at */
-	bool heard;       /* a record of the right shape came */
-	bool without_cid; /* a protected record came that has none */
-	uint8_t cid[SESSION_CID_LEN];
-	uint8_t random[DATAGRAM_RANDOM_LEN]; /* a server's: of the hello it came from */
-	session_emit_fn *emit;
-	void *emit_arg;
-	const uint8_t *in; /* the datagram that wolfSSL may read */
-	size_t in_len;
-	struct traffic_secrets secrets; /* until we are up, then */
-	struct traffic traffic;
-	uint64_t sealed;
-	int64_t up_at;
-	int64_t started, progress_at, restart_at;
-	int64_t rtx_at, rtx_wait, rtx_last, quick_at;
-	unsigned progress;
-	unsigned errors;
-	int plain_alert;               /* that came in the clear, -1 */
-	char last_error[WOLF_WHY_MAX]; /* why the attempt before this one came to nothing */
-};
 
 /* -- what is let in ------------------------------------------------------------------------- */
 
@@ -177,13 +144,13 @@ static int on_send(WOLFSSL *ssl, char *buf, int len, void *arg)
 /* Retransmission by our clock: wolfSSL compares the last one's time with its own clock, so it is
  * shown one that lies far back, or one in the future.
  */
-static void clock_in(struct session *s, int64_t now)
+void session_clock_in(struct session *s, int64_t now)
 {
 	s->ssl->dtls13Rtx.lastRtx = now - s->rtx_last < RTX_MIN ? INT64_MAX : 0;
 	wolf_enter(s->peer.w);
 }
 
-static void clock_out(struct session *s, int64_t now)
+void session_clock_out(struct session *s, int64_t now)
 {
 	wolf_leave();
 	if (s->ssl->dtls13Rtx.lastRtx != 0 && s->ssl->dtls13Rtx.lastRtx != INT64_MAX)
@@ -260,8 +227,8 @@ void session_set_emit(struct session *s, session_emit_fn *fn, void *arg)
 static void timers_start(struct session *s, int64_t now)
 {
 	s->progress_at = now;
-	s->rtx_wait = RTX_FIRST;
-	s->rtx_at = now + RTX_FIRST;
+	s->rtx_wait = SESSION_RTX_FIRST;
+	s->rtx_at = now + SESSION_RTX_FIRST;
 	s->quick_at = INT64_MAX;
 	s->restart_at = INT64_MAX;
 }
@@ -290,7 +257,7 @@ static void timers_follow(struct session *s, int64_t now)
 	}
 }
 
-static enum session_state fail(struct session *s, const char *why)
+enum session_state session_fail(struct session *s, const char *why)
 {
 	if (!s->peer.why[0])
 		snprintf(s->peer.why, sizeof(s->peer.why), "%s", why);
@@ -307,7 +274,7 @@ static enum session_state failed(struct session *s, int error, int64_t now)
 
 	wolf_peer_failed(&s->peer, s->ssl, error);
 	if (!s->client || judged || s->peer.refusal != CERT_OK || s->peer.alert >= 0)
-		return fail(s, "the handshake failed");
+		return session_fail(s, "the handshake failed");
 	s->broken = true;
 	s->restart_at = now + (RESTART_AFTER_ERROR << (s->errors < 3 ? s->errors : 3));
 	s->errors++;
@@ -339,11 +306,11 @@ static enum session_state up(struct session *s, int64_t now)
 		why = "the keys are not those that were agreed";
 	if (why) {
 		wolfSSL_shutdown(s->ssl);
-		return fail(s, why);
+		return session_fail(s, why);
 	}
 	wolfSSL_FreeArrays(s->ssl);
-	wolfSSL_dtls_set_mtu(s->ssl, MTU_UP);
-	s->rtx_wait = RTX_FIRST;
+	wolfSSL_dtls_set_mtu(s->ssl, SESSION_MTU_UP);
+	s->rtx_wait = SESSION_RTX_FIRST;
 	s->rtx_at = s->quick_at = s->restart_at = INT64_MAX;
 	s->up_at = now;
 	return s->state = SESSION_UP;
@@ -355,10 +322,10 @@ static enum session_state drive(struct session *s, int64_t now)
 	int r, error;
 
 	do {
-		clock_in(s, now);
+		session_clock_in(s, now);
 		r = s->client ? wolfSSL_connect(s->ssl) : wolfSSL_accept(s->ssl);
 		error = r == WOLFSSL_SUCCESS ? 0 : wolfSSL_get_error(s->ssl, r);
-		clock_out(s, now);
+		session_clock_out(s, now);
 		/* Data before we are up is nobody's: the peer will send it again. */
 		if (error == APP_DATA_READY)
 			s->ssl->buffers.clearOutputBuffer.length = 0;
@@ -381,7 +348,7 @@ static enum session_state restart(struct session *s, int64_t now)
 	s->ssl = NULL;
 	if (ssl_make(s) < 0) {
 		s->ssl = old;
-		return fail(s, "out of memory");
+		return session_fail(s, "out of memory");
 	}
 	wolfSSL_free(old);
 	s->broken = false;
@@ -432,11 +399,11 @@ enum session_state session_feed(struct session *s, const uint8_t *d, size_t len,
  * if there was something to acknowledge. Its own wait doubles with each call until it gives up;
  * ours is what counts, so its is put back.
  */
-static int timeout(struct session *s, bool repeat, int64_t now)
+int session_timeout(struct session *s, bool repeat, int64_t now)
 {
 	int r, error = 0;
 
-	clock_in(s, now);
+	session_clock_in(s, now);
 	wolfSSL_dtls_set_timeout_init(s->ssl, 1);
 	if (repeat && wolfSSL_dtls13_use_quick_timeout(s->ssl))
 		wolfSSL_dtls_got_timeout(s->ssl);
@@ -444,11 +411,11 @@ static int timeout(struct session *s, bool repeat, int64_t now)
 	if (r != WOLFSSL_SUCCESS)
 		error = wolfSSL_get_error(s->ssl, r);
 	wolfSSL_dtls_set_timeout_init(s->ssl, 1);
-	clock_out(s, now);
+	session_clock_out(s, now);
 	return error;
 }
 
-static void backoff(struct session *s, int64_t now)
+void session_backoff(struct session *s, int64_t now)
 {
 	s->rtx_wait = s->rtx_wait * 2 < RTX_MAX ? s->rtx_wait * 2 : RTX_MAX;
 	s->rtx_at = now + s->rtx_wait;
@@ -474,19 +441,19 @@ static enum session_state tick_handshake(struct session *s, int64_t now)
 		s->peer.alert = s->plain_alert;
 		snprintf(s->peer.why, sizeof(s->peer.why), "the peer ended it: %s (alert %d)",
 		         wolf_alert_name(s->plain_alert), s->plain_alert);
-		return fail(s, "");
+		return session_fail(s, "");
 	}
 	if (now - s->started >= SESSION_DEADLINE)
-		return fail(s, too_late(s));
+		return session_fail(s, too_late(s));
 	if (s->client && stuck)
 		return restart(s, now);
 	if (s->broken)
 		return s->state;
 	if (now >= s->rtx_at) {
-		error = timeout(s, true, now);
-		backoff(s, now);
+		error = session_timeout(s, true, now);
+		session_backoff(s, now);
 	} else if (now >= s->quick_at) {
-		error = timeout(s, false, now);
+		error = session_timeout(s, false, now);
 	} else {
 		return s->state;
 	}
@@ -496,29 +463,11 @@ static enum session_state tick_handshake(struct session *s, int64_t now)
 	return s->state;
 }
 
-/* After the handshake: our answer to the peer's KeyUpdate until it is acknowledged, or what we
- * have still to acknowledge.
- */
-static bool waits_for_ack(const struct session *s)
-{
-	return s->ssl->dtls13Rtx.rtxRecords || s->ssl->dtls13Rtx.seenRecords;
-}
-
 enum session_state session_tick(struct session *s, int64_t now)
 {
 	if (s->state == SESSION_HANDSHAKE)
 		return tick_handshake(s, now);
-	if (s->state != SESSION_UP || now < s->rtx_at)
-		return s->state;
-	if (traffic_enter(&s->traffic, s->ssl, NULL) < 0)
-		return fail(s, OUT_OF_STEP);
-	timeout(s, true, now);
-	if (traffic_leave(&s->traffic, s->ssl) < 0)
-		return fail(s, OUT_OF_STEP);
-	backoff(s, now);
-	if (!waits_for_ack(s))
-		s->rtx_at = INT64_MAX;
-	return s->state;
+	return s->state == SESSION_UP ? session_data_tick(s, now) : s->state;
 }
 
 static int64_t earlier(int64_t a, int64_t b)
@@ -541,139 +490,6 @@ int64_t session_deadline(const struct session *s)
 	if (s->client)
 		at = earlier(at, s->progress_at + SESSION_RESTART);
 	return at;
-}
-
-/* -- once it is up -------------------------------------------------------------------------- */
-
-ssize_t session_seal(struct session *s, uint8_t *plain, size_t len, uint8_t *out)
-{
-	ssize_t n;
-
-	if (s->state != SESSION_UP)
-		return -EPIPE;
-	if (!len || len > SESSION_PLAIN_MAX)
-		return -EMSGSIZE;
-	n = record_seal(s->traffic.send, plain, len, out);
-	if (n > 0)
-		s->sealed++;
-	if (n == -EIO) {
-		fail(s, "a record could not be sealed");
-		return -EPIPE;
-	}
-	return n;
-}
-
-static int ended(struct session *s, int error)
-{
-	if (error == WOLFSSL_ERROR_ZERO_RETURN) {
-		snprintf(s->peer.why, sizeof(s->peer.why), "the peer closed the session");
-		s->state = SESSION_CLOSED;
-		return -EPIPE;
-	}
-	wolf_peer_failed(&s->peer, s->ssl, error);
-	fail(s, "the session failed");
-	return -EPIPE;
-}
-
-static void await_ack(struct session *s, int64_t now)
-{
-	if (!waits_for_ack(s)) {
-		s->rtx_at = INT64_MAX;
-	} else if (s->rtx_at == INT64_MAX) {
-		s->rtx_wait = RTX_FIRST;
-		s->rtx_at = now + RTX_FIRST;
-	}
-}
-
-/* A record that is not data, for wolfSSL. 0, -EBADMSG, -EPIPE. */
-static int control(struct session *s, struct record *r, int64_t now)
-{
-	uint8_t none[16];
-	int n, error;
-
-	if (traffic_enter(&s->traffic, s->ssl, r) < 0) {
-		fail(s, OUT_OF_STEP);
-		return -EPIPE;
-	}
-	s->in = r->at;
-	s->in_len = r->total;
-	s->ssl->keys.decryptedCur = 0;
-	clock_in(s, now);
-	n = wolfSSL_read(s->ssl, none, sizeof(none));
-	error = wolfSSL_get_error(s->ssl, n);
-	clock_out(s, now);
-	s->in = NULL;
-	/* Data does not come this way. */
-	if (traffic_leave(&s->traffic, s->ssl) < 0 || n > 0) {
-		fail(s, OUT_OF_STEP);
-		return -EPIPE;
-	}
-	if (error != WOLFSSL_ERROR_WANT_READ && error != WOLFSSL_ERROR_WANT_WRITE)
-		return ended(s, error);
-	await_ack(s, now);
-	/* It drops in silence what it cannot open. */
-	return s->ssl->keys.decryptedCur ? 0 : -EBADMSG;
-}
-
-/* The record at d, and what is not data done with. */
-static int open_one(struct session *s, struct record *r, uint8_t *d, size_t len, int64_t now)
-{
-	int err = traffic_open(&s->traffic, r, s->cid, d, len, now);
-
-	if (err == -EKEYEXPIRED) {
-		fail(s, TOO_MANY_FORGED);
-		return -EPIPE;
-	}
-	if (err)
-		return err;
-	switch (r->type) {
-	case RECORD_FOREIGN:
-		if (now - s->up_at >= SESSION_DEADLINE)
-			return -EBADMSG; /* nobody is still shaking hands */
-		return control(s, r, now);
-	case RECORD_ALERT:
-	case RECORD_HANDSHAKE:
-	case RECORD_ACK:
-		return control(s, r, now);
-	default:
-		return 0;
-	}
-}
-
-ssize_t session_open(struct session *s, uint8_t *d, size_t len, uint8_t **plain, int64_t now)
-{
-	bool any = false;
-	ssize_t got = 0;
-	struct record r;
-	int err = -EBADMSG;
-
-	if (len > MTU_UP)
-		return -EBADMSG;
-	for (; len && s->state == SESSION_UP; d += r.total, len -= r.total) {
-		err = open_one(s, &r, d, len, now);
-		if (err)
-			break; /* what is behind it may not begin where it says */
-		any = true;
-		if (r.type == RECORD_DATA && !got) {
-			*plain = r.plain;
-			got = (ssize_t)r.len;
-		}
-	}
-	if (got)
-		return got;
-	if (s->state != SESSION_UP)
-		return -EPIPE;
-	return any ? 0 : err;
-}
-
-void session_close(struct session *s)
-{
-	if (s->state != SESSION_UP)
-		return;
-	if (traffic_enter(&s->traffic, s->ssl, NULL) == 0)
-		wolfSSL_shutdown(s->ssl);
-	snprintf(s->peer.why, sizeof(s->peer.why), "we closed the session");
-	s->state = SESSION_CLOSED;
 }
 
 /* -- what it says of itself ----------------------------------------------------------------- */
@@ -730,8 +546,13 @@ uint64_t session_sealed(const struct session *s)
 
 bool session_wants_rekey(const struct session *s)
 {
-	return s->state == SESSION_UP && (s->sealed >= SESSION_RECORDS_SOFT ||
-	                                  traffic_forged(&s->traffic) >= RECORD_FORGED_SOFT);
+	return s->state == SESSION_UP && (s->traffic.send->next >= SESSION_RECORDS_SOFT ||
+	                                  s->traffic.receive->forged >= RECORD_FORGED_SOFT);
+}
+
+struct traffic *session_traffic(struct session *s)
+{
+	return &s->traffic;
 }
 
 /* -- for session_listener.c ------------------------------------------------------------------- */

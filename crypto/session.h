@@ -78,7 +78,9 @@ const char *session_cipher(const struct session *s); /* "TLS13-AES128-GCM-SHA256
 bool session_is_client(const struct session *s);
 const uint8_t *session_cid(const struct session *s); /* ours, SESSION_CID_LEN bytes */
 uint64_t session_sealed(const struct session *s);    /* records sealed so far */
-/* A new session should take its place: keys have sealed much, or many have tried to forge. */
+/* A new session should take its place: the key has sealed SESSION_RECORDS_SOFT records, or half as
+ * many tags were wrong as end a session.
+ */
 bool session_wants_rekey(const struct session *s);
 
 /* Seals one record of plain (1 to SESSION_PLAIN_MAX bytes) into out, which has room for len +
@@ -151,3 +153,8 @@ int session_server_hello(struct session *s, const struct session_accept *a,
                          size_t len, bool *spoilt);
 /* After a good one, whose random (32 bytes) is given: the handshake goes on. */
 void session_server_start(struct session *s, const uint8_t *random, int64_t now);
+
+/* -- for tests, which cannot wait for 2^24 records ------------------------------------------------ */
+
+struct traffic;
+struct traffic *session_traffic(struct session *s);

@@ -239,8 +239,3 @@ bool traffic_allows(struct traffic *t, const WOLFSSL *ssl, const uint8_t *d, siz
 {
 	return lease_allows(&t->lease, ssl, d, len);
 }
-
-uint64_t traffic_forged(const struct traffic *t)
-{
-	return t->receive ? t->receive->forged : 0;
-}

@@ -45,5 +45,3 @@ int traffic_leave(struct traffic *t, struct WOLFSSL *ssl);
 /* From within it. */
 bool traffic_allows(struct traffic *t, const struct WOLFSSL *ssl, const uint8_t *datagram,
                     size_t len);
-/* Tags that were wrong, of the present keys. */
-uint64_t traffic_forged(const struct traffic *t);

@@ -6,6 +6,7 @@
 #include <malloc.h>
 #include <stdio.h>
 
+#include "crypto/traffic.h"
 #include "tests/ends.h"
 #include "tests/raw.h"
 #include "tests/zoo.h"
@@ -213,10 +214,10 @@ Test(session, seals_what_it_says_and_no_more)
 		size_t len = sizes[i];
 		ssize_t n = ends_seal(p->client, plain, len, d);
 
-		cr_assert(n > (ssize_t)len && n <= (ssize_t)(len + SESSION_OVERHEAD));
+		cr_assert_eq(n, (ssize_t)(len + SESSION_OVERHEAD));
 		cr_assert_eq(memcmp(session_datagram_cid(d, (size_t)n), session_cid(p->server), 4),
 		             0);
-		cr_assert_eq(ends_open(p->server, d, (size_t)n, out, p->now), len);
+		cr_assert_eq(ends_open(p->server, d, (size_t)n, out, p->now), (ssize_t)len);
 		cr_assert_eq(memcmp(out, plain, len), 0);
 	}
 	cr_assert_eq(session_sealed(p->client), sizeof(sizes) / sizeof(sizes[0]));
@@ -410,6 +411,74 @@ Test(session, is_closed_by_the_peers_goodbye)
 	cr_assert_str_eq(session_why(p->server), "the peer closed the session");
 	cr_assert_eq(ends_seal(p->server, out, 4, out), -EPIPE);
 	session_close(p->server); /* twice is once */
+	pair_free(p);
+}
+
+/* -- what a key may do ---------------------------------------------------------------------------- */
+
+Test(session, a_key_seals_no_more_than_it_may)
+{
+	struct pair *p = pair_up();
+	struct record_sealer *s = session_traffic(p->client)->send;
+	uint8_t d[64];
+	ssize_t n;
+
+	cr_assert(!session_wants_rekey(p->client));
+	s->next = SESSION_RECORDS_SOFT;
+	cr_assert(session_wants_rekey(p->client));
+	s->next = SESSION_RECORDS_HARD - RECORD_RESERVE - 1;
+	n = ends_seal(p->client, "last", 4, d);
+	cr_assert_gt(n, 0);
+	cr_assert_eq(ends_seal(p->client, "more", 4, d), -EKEYEXPIRED);
+	cr_assert_eq(session_state(p->client), SESSION_UP); /* it still opens, and says goodbye */
+	n = ends_seal(p->server, "hear", 4, d);
+	cr_assert_eq(opens(p, p->client, d, (size_t)n), 4);
+	replay_init(&session_traffic(p->server)->receive->replay, s->next);
+	session_close(p->client);
+	pass_to_server(p);
+	cr_assert_eq(session_state(p->server), SESSION_CLOSED);
+	pair_free(p);
+}
+
+Test(session, ends_after_too_many_forgeries)
+{
+	struct pair *p = pair_up();
+	struct record_opener *o = session_traffic(p->server)->receive;
+	uint8_t d[64], bad[64];
+	size_t n = seal(p->client, "good", d);
+
+	memcpy(bad, d, n);
+	bad[n - 1] ^= 1;
+	cr_assert_eq(opens(p, p->server, bad, n), -EBADMSG);
+	cr_assert_eq(o->forged, 1);
+	o->forged = RECORD_FORGED_SOFT;
+	cr_assert(session_wants_rekey(p->server));
+	o->forged = RECORD_FORGED_HARD - 1;
+	cr_assert_eq(opens(p, p->server, bad, n), -EBADMSG);
+	cr_assert_eq(session_state(p->server), SESSION_UP);
+	cr_assert_eq(opens(p, p->server, d, n), -EPIPE);
+	cr_assert_eq(session_state(p->server), SESSION_FAILED);
+	cr_assert_str_eq(session_why(p->server), "too many forged records");
+	cr_assert_eq(ends_seal(p->server, d, 4, bad), -EPIPE);
+	pass_to_client(p); /* and the other is told */
+	cr_assert_eq(session_state(p->client), SESSION_CLOSED);
+	pair_free(p);
+}
+
+Test(session, hears_again_after_a_million_lost_records)
+{
+	struct pair *p = pair_up();
+	uint8_t d[64];
+	ssize_t n;
+	int tries = 0;
+
+	still_well(p);
+	session_traffic(p->client)->send->next += 1000000;
+	do {
+		n = ends_seal(p->client, "there?", 6, d);
+		cr_assert_lt(tries++, 10);
+	} while (opens(p, p->server, d, (size_t)n) < 0);
+	still_well(p);
 	pair_free(p);
 }
 
