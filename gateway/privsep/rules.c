@@ -35,7 +35,6 @@ struct rules {
 	struct guard_plan plan;
 	struct copy plain;
 	struct copy live; /* its socket owns the table, so it does nothing but put it up */
-	struct nft_ctx *reader;
 };
 
 /* -- text ------------------------------------------------------------------------------------ */
@@ -224,17 +223,26 @@ static const struct listed plain_tables[] = {
 };
 static const struct listed live_tables[] = {{"inet " LIVE, {SETS}}, {NULL, {NULL}}};
 
-/* One command at a time: for several, libnftables reads only what the last one needs. */
-static int listing(struct nft_ctx *nft, const struct listed *all, char **out)
+/* One command at a time: for several, libnftables reads only what the last one needs. And with a
+ * context of its own, for one that lists again and again keeps 140 bytes of each time.
+ */
+static int listing(const struct listed *all, char **out)
 {
 	const unsigned flags = NFT_CTX_OUTPUT_STATELESS | NFT_CTX_OUTPUT_NUMERIC_ALL;
 	char *text = NULL, what[128];
+	struct nft_ctx *nft;
 	size_t n;
-	FILE *f = open_memstream(&text, &n);
-	int err = 0;
+	FILE *f;
+	int err;
 
-	if (!f)
+	err = context(&nft);
+	if (err)
+		return err;
+	f = open_memstream(&text, &n);
+	if (!f) {
+		nft_ctx_free(nft);
 		return -ENOMEM;
+	}
 	for (; !err && all->table; all++) {
 		snprintf(what, sizeof(what), "list table %s", all->table);
 		err = list(nft, flags | NFT_CTX_OUTPUT_TERSE, what, f);
@@ -243,6 +251,7 @@ static int listing(struct nft_ctx *nft, const struct listed *all, char **out)
 			err = list(nft, flags, what, f);
 		}
 	}
+	nft_ctx_free(nft);
 	if (err) {
 		fclose(f);
 		free(text);
@@ -262,9 +271,6 @@ int rules_new(struct rules **out, const struct guard_plan *p)
 	if (!r)
 		return -ENOMEM;
 	r->plan = *p;
-	err = context(&r->reader);
-	if (err)
-		goto fail_reader;
 	err = context(&r->plain.nft);
 	if (err)
 		goto fail_plain;
@@ -276,8 +282,6 @@ int rules_new(struct rules **out, const struct guard_plan *p)
 fail_live:
 	nft_ctx_free(r->plain.nft);
 fail_plain:
-	nft_ctx_free(r->reader);
-fail_reader:
 	free(r);
 	return err;
 }
@@ -288,18 +292,17 @@ void rules_free(struct rules *r)
 		return;
 	nft_ctx_free(r->live.nft);
 	nft_ctx_free(r->plain.nft);
-	nft_ctx_free(r->reader);
 	free(r->live.listing);
 	free(r->plain.listing);
 	free(r);
 }
 
-static bool stands(struct rules *r, const struct copy *c, const struct listed *tables)
+static bool stands(const struct copy *c, const struct listed *tables)
 {
 	bool same;
 	char *now;
 
-	if (!c->listing || listing(r->reader, tables, &now) < 0)
+	if (!c->listing || listing(tables, &now) < 0)
 		return false;
 	same = strcmp(now, c->listing) == 0;
 	free(now);
@@ -313,7 +316,7 @@ static int copy_up(struct rules *r, struct copy *c, const struct listed *tables,
 	char *rules, *now;
 	int err;
 
-	if (stands(r, c, tables))
+	if (stands(c, tables))
 		return 0;
 	snprintf(why, max, "no memory");
 	err = text(&r->plan, &rules);
@@ -323,7 +326,7 @@ static int copy_up(struct rules *r, struct copy *c, const struct listed *tables,
 	free(rules);
 	if (err)
 		return err;
-	err = listing(r->reader, tables, &now);
+	err = listing(tables, &now);
 	if (err) {
 		snprintf(why, max, "the rules cannot be listed after they were put up");
 		return err;
@@ -352,7 +355,7 @@ int rules_up(struct rules *r, char *why, size_t max)
 
 bool rules_stand(struct rules *r)
 {
-	return stands(r, &r->plain, plain_tables) && stands(r, &r->live, live_tables);
+	return stands(&r->plain, plain_tables) && stands(&r->live, live_tables);
 }
 
 bool rules_held(void)
