@@ -278,7 +278,7 @@ static int64_t tick_active(struct worker *w, struct lane *l, int64_t now)
 		ask = now + LANE_PING;
 		choose(w, slot_of(w, l), now); /* another may answer */
 	}
-	if (session_sealed(l->session) >= SESSION_RECORDS_SOFT || now - l->born >= LANE_AGE_MAX) {
+	if (session_wants_rekey(l->session) || now - l->born >= LANE_AGE_MAX) {
 		if (now >= l->rekey_at && worker_want(w, l->peer, now))
 			l->rekey_at = now + LANE_REKEY; /* if none has taken over by then */
 		ask = least(ask, l->rekey_at > now ? l->rekey_at : now + LANE_PING);

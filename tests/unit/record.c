@@ -456,18 +456,40 @@ Test(record, forgeries_do_not_buy_unbounded_work)
 	cr_assert_fail("deaf");
 }
 
+static int cannot_seal(void *state, uint8_t *out, const uint8_t *in, size_t len,
+                       const struct aead_about *about, uint8_t tag[AEAD_TAG])
+{
+	(void)state;
+	(void)out;
+	(void)in;
+	(void)len;
+	(void)about;
+	(void)tag;
+	return -EIO;
+}
+
 Test(record, no_number_is_used_again_though_sealing_fails)
 {
 	struct ends e = ends_new(AEAD_AES_128_GCM);
-	uint8_t d[MAX], plain[MAX] = "x";
+	struct aead broken = *e.s->key.aead;
+	uint8_t d[MAX], plain[MAX] = "xy";
+	struct record r;
+	size_t n;
 
 	seal(&e, d, "x");
 	cr_assert_eq(e.s->next, 1);
-	e.s->limit = 2;
-	seal(&e, d, "x");
-	cr_assert_eq(record_seal(e.s, plain, 1, d), -EKEYEXPIRED);
-	cr_assert_eq(record_seal(e.s, plain, 1, d), -EKEYEXPIRED);
+	broken.seal = cannot_seal;
+	e.s->key.aead = &broken;
+	cr_assert_eq(record_seal(e.s, plain, 1, d), -EIO);
+	cr_assert_eq(plain[1], 'y');
 	cr_assert_eq(e.s->next, 2);
+	e.s->key.aead = e.o->key.aead;
+	n = seal(&e, d, "x");
+	cr_assert_eq(open_at(&e, d, n, &r), 0);
+	cr_assert_eq(r.number, 2);
+	e.s->limit = 3;
+	cr_assert_eq(record_seal(e.s, plain, 1, d), -EKEYEXPIRED);
+	cr_assert_eq(e.s->next, 3);
 	ends_free(&e);
 }
 
