@@ -452,6 +452,17 @@ enum cert_refusal cert_judge(struct cert_info *out, const struct cert_trust *t,
 	return why;
 }
 
+int cert_spki(const uint8_t *der, size_t len, uint8_t *spki, size_t *spki_len)
+{
+	struct x509 c;
+
+	if (x509_parse(&c, der, len) < 0 || !c.p256 || c.spki.n > CERT_SPKI_MAX)
+		return -EBADMSG;
+	memcpy(spki, c.spki.at, c.spki.n);
+	*spki_len = c.spki.n;
+	return 0;
+}
+
 /* -- PEM ----------------------------------------------------------------------------------------- */
 
 int cert_chain_from_pem(struct cert_chain *out, uint8_t *buf, size_t max, const uint8_t *pem,

@@ -2,6 +2,7 @@
 #include "gateway/control/control.h"
 
 #include "gateway/clock.h"
+#include "gateway/control/credentials.h"
 #include "gateway/control/state.h"
 #include "gateway/control/status.h"
 #include "gateway/control/uplink.h"
@@ -35,7 +36,7 @@ time_t control_wall(void *control)
 
 static int add_member(struct control *c, struct snapshot *s, struct member *m, bool keep_up)
 {
-	struct snapshot_peer sp = {.keep_up = keep_up};
+	struct snapshot_peer sp = {.keep_up = keep_up, .fresh = m->fresh};
 	int err;
 
 	if (!strcmp(m->name, c->node->name))
@@ -64,6 +65,7 @@ static int build_snapshot(struct control *c, struct snapshot **out)
 
 	if (err)
 		return err;
+	s->wall = control_wall(c);
 	HASH_ITER(hh, c->watch.members, m, tmp)
 	{
 		err = add_member(c, s, m, keep_up);
@@ -88,6 +90,7 @@ fail:
 static void on_members(evutil_socket_t fd, short what, void *arg)
 {
 	struct control *c = arg;
+	struct member *m, *tmp;
 	struct snapshot *s;
 	int err = build_snapshot(c, &s);
 
@@ -101,6 +104,8 @@ static void on_members(evutil_socket_t fd, short what, void *arg)
 		return;
 	}
 	engine_publish(c->engine, s);
+	HASH_ITER(hh, c->watch.members, m, tmp)
+	m->fresh = false; /* it was said */
 	err = watch_save(&c->watch, AT_FDCWD);
 	if (err)
 		log_error("last state not saved", "reason", strerror(-err), NULL);
@@ -421,25 +426,32 @@ static int first_members(struct control *c)
 	return 0; /* a manager will tell */
 }
 
-static int start_engine(struct control *c)
+int control_open_wolf(struct control *c)
 {
-	const struct control_params *p = c->params;
-	struct wolf_params wp = {
-		.trust = p->identity->trust,
+	const struct identity *id = c->params->identity;
+	const struct wolf_params wp = {
+		.trust = id->trust,
 		.cluster = c->node->cluster,
-		.chain = &p->identity->chain,
-		.key = p->identity->key,
+		.chain = &id->chain,
+		.key = id->key,
 		.admit = engine_admit,
 		.admit_arg = &c->engine,
 		.wall = control_wall,
 		.wall_arg = c,
 	};
+
+	return wolf_new(&c->wolf, &wp);
+}
+
+static int start_engine(struct control *c)
+{
+	const struct control_params *p = c->params;
 	struct snapshot *s;
 	int err;
 
 	if (p->ntun < CONTROL_WORKERS || p->nudp < CONTROL_WORKERS)
 		return -EINVAL;
-	err = wolf_new(&c->wolf, &wp);
+	err = control_open_wolf(c);
 	if (err)
 		return err;
 	err = first_members(c);
@@ -451,8 +463,18 @@ static int start_engine(struct control *c)
 	return engine_start(&c->engine, s, p->tun_fds, p->udp_fds, CONTROL_WORKERS);
 }
 
+static void on_second(evutil_socket_t fd, short what, void *arg)
+{
+	struct control *c = arg;
+
+	(void)fd;
+	(void)what;
+	credentials_tick(c, control_wall(c), clock_now());
+}
+
 static int start(struct control *c)
 {
+	const struct timeval second = {.tv_sec = 1};
 	const struct control_params *p = c->params;
 	int err = start_engine(c);
 
@@ -462,9 +484,12 @@ static int start(struct control *c)
 	c->on_listen = listen_to(c, p->control_fd, on_listen);
 	c->on_engine = listen_to(c, engine_event_fd(c->engine), on_engine);
 	c->on_members = evtimer_new(c->base, on_members, c);
-	if (!c->on_parent || !c->on_listen || !c->on_engine || !c->on_members)
+	c->on_second = event_new(c->base, -1, EV_PERSIST, on_second, c);
+	if (!c->on_parent || !c->on_listen || !c->on_engine || !c->on_members || !c->on_second ||
+	    event_add(c->on_second, &second) < 0)
 		return -ENOMEM;
 	if (!c->node->is_static) {
+		credentials_begin(c);
 		err = uplink_new(&c->uplink, c);
 		if (err)
 			return err;
@@ -498,6 +523,8 @@ int control_run(const struct control_params *p)
 	engine_stop(c.engine);
 	watch_clear(&c.watch);
 	wolf_put(c.wolf);
+	credentials_clear(&c);
+	event_drop(c.on_second);
 	event_drop(c.on_members);
 	event_drop(c.on_engine);
 	event_drop(c.on_listen);

@@ -3,7 +3,8 @@
  *
  * One HTTP/2 connection over TLS 1.3 with our certificate; the other end must show one of role
  * manager, of our cluster. It is kept, and made again with backoff to the next manager when it ends;
- * the data plane goes on without. Control's thread.
+ * the data plane goes on without. Our certificate is renewed over it; where that has ended, over one
+ * without a certificate (ginnel-join/1), whose body proves by the old key who we are. Control's thread.
  */
 #pragma once
 #include "gateway/control/state.h"

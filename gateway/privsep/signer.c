@@ -19,6 +19,7 @@
 
 #include "crypto/ca.h"
 #include "crypto/keyfile.h"
+#include "crypto/proof.h"
 #include "crypto/secret.h"
 #include "gateway/clock.h"
 #include "gateway/log.h"
@@ -41,6 +42,7 @@ struct wrong {
 struct signer {
 	struct ca *ca;
 	struct ledger *ledger;
+	struct cert_trust *trust; /* its own root */
 	uint8_t pin[32];
 	struct wrong wrong[SIGNER_WRONG_SOURCES];
 };
@@ -108,7 +110,6 @@ out:
 /* The pin of tokens is the root's key, which stands last. */
 static int signer_pin(struct signer *s)
 {
-	struct cert_trust *t;
 	struct cert_chain c;
 	char pem[4096];
 	size_t len = 0;
@@ -118,11 +119,10 @@ static int signer_pin(struct signer *s)
 	assert(c.n > 0);
 	err = cert_to_pem(pem, sizeof(pem), &len, c.at[c.n - 1].der, c.at[c.n - 1].len);
 	if (!err)
-		err = cert_trust_new(&t, (const uint8_t *)pem, len);
+		err = cert_trust_new(&s->trust, (const uint8_t *)pem, len);
 	if (err)
 		return err;
-	cert_trust_pin(t, s->pin);
-	cert_trust_free(t);
+	cert_trust_pin(s->trust, s->pin);
 	return 0;
 }
 
@@ -160,6 +160,7 @@ void signer_free(struct signer *s)
 	if (!s)
 		return;
 	ledger_close(s->ledger);
+	cert_trust_free(s->trust);
 	ca_free(s->ca);
 	free(s);
 }
@@ -277,13 +278,14 @@ static enum sign_result join_result(int err)
 	}
 }
 
-static enum sign_result issue(struct signer *s, const struct ledger_node *n, const uint8_t *spki,
-                              size_t spki_len, time_t wall, struct message_signed *a)
+static enum sign_result issue(struct signer *s, const struct ledger_node *n, enum cert_role role,
+                              const uint8_t *spki, size_t spki_len, time_t wall,
+                              struct message_signed *a)
 {
 	struct ca_grant g = {
 		.cluster = ledger_cluster(s->ledger),
 		.node = n->name,
-		.role = n->role,
+		.role = role,
 		.labels = &n->labels,
 		.incarnation = n->incarnation,
 		.not_before = wall - CA_BACKDATE,
@@ -293,7 +295,7 @@ static enum sign_result issue(struct signer *s, const struct ledger_node *n, con
 	size_t at, len;
 	int err;
 
-	err = ledger_next_issue(s->ledger, n->name, &g.issue);
+	err = ledger_next_issue(s->ledger, n->name, g.not_after, &g.issue);
 	if (err) {
 		log_error("ledger cannot be written", "reason", strerrordesc_np(-err), NULL);
 		return SIGN_FAILED;
@@ -318,7 +320,7 @@ static enum sign_result issue(struct signer *s, const struct ledger_node *n, con
 		at += chain.at[i].len;
 	}
 	a->nchain = (uint16_t)(chain.n + 1);
-	a->role = (uint8_t)n->role;
+	a->role = (uint8_t)role;
 	a->incarnation = n->incarnation;
 	a->nlabels = (uint16_t)n->labels.n;
 	for (unsigned i = 0; i < n->labels.n; i++)
@@ -327,8 +329,8 @@ static enum sign_result issue(struct signer *s, const struct ledger_node *n, con
 	return SIGN_OK;
 }
 
-static enum sign_result judge(struct signer *s, const struct message_sign *q, time_t wall,
-                              int64_t now, struct message_signed *a)
+static enum sign_result judge_join(struct signer *s, const struct message_sign *q, time_t wall,
+                                   int64_t now, struct message_signed *a)
 {
 	uint8_t spki[CERT_SPKI_MAX], hash[32];
 	struct ledger_node n;
@@ -336,13 +338,6 @@ static enum sign_result judge(struct signer *s, const struct message_sign *q, ti
 	size_t spki_len;
 	int err;
 
-	if (q->kind != SIGN_JOIN)
-		return SIGN_REFUSED;
-	if (!q->csr_len || q->csr_len > sizeof(q->csr) || !q->sig_len ||
-	    q->sig_len > sizeof(q->sig) || !memchr(q->name, '\0', sizeof(q->name)))
-		return SIGN_REQUEST;
-	if (wrong_blocked(s, q->source, now))
-		return SIGN_RATE;
 	r = judge_proof(s, q, now);
 	if (r != SIGN_OK)
 		return r;
@@ -357,7 +352,120 @@ static enum sign_result judge(struct signer *s, const struct message_sign *q, ti
 		log_error("ledger cannot be written", "reason", strerrordesc_np(-err), NULL);
 	else if (r != SIGN_OK)
 		log_refused(q, sign_result_name(r));
-	return r == SIGN_OK ? issue(s, &n, spki, spki_len, wall, a) : r;
+	return r == SIGN_OK ? issue(s, &n, n.role, spki, spki_len, wall, a) : r;
+}
+
+/* -- by a certificate that we issued ---------------------------------------------------------- */
+
+static enum sign_result refuse_cert(const struct message_sign *q, enum sign_result r,
+                                    const char *text)
+{
+	log_warn("renewal refused", "peer", q->name, "reason", sign_result_name(r), "text",
+	         text ? text : sign_result_text(r), NULL);
+	return r;
+}
+
+/* Is it ours, of the name that is asked for, and did it end no longer ago than the grace? This is the
+ * one place where a certificate that has ended counts for anything.
+ */
+static enum sign_result judge_cert(struct signer *s, const struct message_sign *q, time_t wall,
+                                   struct cert_info *cert)
+{
+	struct cert_expect expect = {.cluster = ledger_cluster(s->ledger), .node = q->name};
+	struct cert_chain own, chain = {.n = 1, .at = {{q->cert, q->cert_len}}};
+	enum cert_refusal why = cert_parse(cert, q->cert, q->cert_len);
+
+	if (why != CERT_OK)
+		return refuse_cert(q, SIGN_CERTIFICATE, cert_refusal_text(why));
+	if (wall > cert->not_after + CERT_GRACE)
+		return refuse_cert(q, SIGN_EXPIRED, NULL);
+	ca_chain(s->ca, &own);
+	for (unsigned i = 0; i < own.n; i++)
+		chain.at[chain.n++] = own.at[i];
+	expect.role = cert->role;
+	why = cert_judge(cert, s->trust, &chain, &expect,
+	                 wall > cert->not_after ? cert->not_after : wall);
+	return why == CERT_OK ? SIGN_OK : refuse_cert(q, SIGN_CERTIFICATE, cert_refusal_text(why));
+}
+
+/* Did its key sign the body on this connection? */
+static enum sign_result judge_holder(struct signer *s, const struct message_sign *q,
+                                     enum proof_kind kind, const uint8_t *body, size_t len,
+                                     int64_t now)
+{
+	uint8_t spki[CERT_SPKI_MAX];
+	size_t spki_len;
+
+	if (!cert_spki(q->cert, q->cert_len, spki, &spki_len) &&
+	    !proof_check(kind, spki, spki_len, q->exporter, body, len, q->sig, q->sig_len))
+		return SIGN_OK;
+	wrong_count(s, q->source, now);
+	return refuse_cert(q, SIGN_PROOF, NULL);
+}
+
+static enum sign_result renew_result(int err)
+{
+	switch (err) {
+	case 0:
+		return SIGN_OK;
+	case -ENOENT:
+		return SIGN_UNKNOWN;
+	case -ESTALE:
+		return SIGN_STALE;
+	case -EACCES:
+		return SIGN_CERTIFICATE;
+	case -EEXIST:
+		return SIGN_SUPERSEDED;
+	default:
+		return SIGN_FAILED;
+	}
+}
+
+static enum sign_result judge_renewal(struct signer *s, const struct message_sign *q, time_t wall,
+                                      int64_t now, struct message_signed *a)
+{
+	uint8_t spki[CERT_SPKI_MAX], hash[32];
+	struct cert_info cert;
+	struct ledger_node n;
+	enum sign_result r;
+	size_t spki_len;
+
+	r = judge_cert(s, q, wall, &cert);
+	if (r == SIGN_OK)
+		r = judge_holder(s, q, PROOF_RENEW, q->csr, q->csr_len, now);
+	if (r != SIGN_OK)
+		return r;
+	if (csr_parse(q->csr, q->csr_len, spki, &spki_len))
+		return refuse_cert(q, SIGN_REQUEST, NULL);
+	cert_spki_hash(spki, spki_len, hash);
+	if (!memcmp(hash, cert.spki, sizeof(hash)))
+		return refuse_cert(q, SIGN_REQUEST, "a renewal takes a new key");
+	r = renew_result(ledger_renew(s->ledger, &cert, hash, &n));
+	if (r != SIGN_OK)
+		return refuse_cert(q, r, NULL);
+	return issue(s, &n, cert.role, spki, spki_len, wall, a);
+}
+
+static bool lengths_ok(const struct message_sign *q)
+{
+	bool cert = q->kind != SIGN_JOIN;
+
+	return q->csr_len && q->csr_len <= sizeof(q->csr) && q->sig_len &&
+	       q->sig_len <= sizeof(q->sig) && q->cert_len <= sizeof(q->cert) &&
+	       !cert == !q->cert_len && memchr(q->name, '\0', sizeof(q->name));
+}
+
+static enum sign_result judge(struct signer *s, const struct message_sign *q, time_t wall,
+                              int64_t now, struct message_signed *a)
+{
+	if (q->kind != SIGN_JOIN && q->kind != SIGN_RENEW)
+		return SIGN_REFUSED;
+	if (!lengths_ok(q))
+		return SIGN_REQUEST;
+	if (wrong_blocked(s, q->source, now))
+		return SIGN_RATE;
+	return q->kind == SIGN_JOIN ? judge_join(s, q, wall, now, a)
+	                            : judge_renewal(s, q, wall, now, a);
 }
 
 void signer_sign(struct signer *s, const struct message_sign *q, time_t wall, int64_t now,
@@ -370,7 +478,8 @@ void signer_sign(struct signer *s, const struct message_sign *q, time_t wall, in
 	r = judge(s, q, wall, now, a);
 	if (r == SIGN_OK) {
 		token_id_format(q->token_id, id);
-		log_info("certificate issued", "peer", q->name, "token", id, NULL);
+		log_info("certificate issued", "peer", q->name, "token",
+		         q->kind == SIGN_JOIN ? id : NULL, NULL);
 	} else {
 		memset(a, 0, sizeof(*a)); /* what was made before it failed is nobody's business */
 	}
