@@ -108,6 +108,16 @@ int cert_labels_add(struct cert_labels *l, const char *key_value)
 	return 0;
 }
 
+bool cert_labels_equal(const struct cert_labels *a, const struct cert_labels *b)
+{
+	if (a->n != b->n)
+		return false;
+	for (unsigned i = 0; i < a->n; i++)
+		if (strcmp(a->at[i].key, b->at[i].key) || strcmp(a->at[i].value, b->at[i].value))
+			return false;
+	return true;
+}
+
 /* -- one certificate ----------------------------------------------------------------------------- */
 
 /* The only name in the GeneralNames, which has to be a URI. */

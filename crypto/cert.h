@@ -88,6 +88,8 @@ struct cert_labels {
  */
 int cert_labels_add(struct cert_labels *l, const char *key_value);
 
+bool cert_labels_equal(const struct cert_labels *a, const struct cert_labels *b);
+
 struct cert_info {
 	char cluster[CERT_NAME_MAX + 1];
 	char node[CERT_NAME_MAX + 1];

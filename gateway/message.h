@@ -32,6 +32,9 @@ enum message_type {
 	/* manager → ca and back */
 	MESSAGE_SIGN,
 	MESSAGE_SIGNED,
+	/* manager → ca: tell of all nodes, one after the other; ca → manager: of one, also unasked */
+	MESSAGE_NODES,
+	MESSAGE_NODE, /* struct message_node */
 	MESSAGE_TYPE_COUNT
 };
 
@@ -85,6 +88,7 @@ struct message_sign {
 enum sign_kind {
 	SIGN_JOIN = 1, /* node certificate against a token */
 	SIGN_RENEW,    /* the next certificate against the one that cert is */
+	SIGN_LEAVE,    /* none: the node is to be removed; csr is empty */
 };
 
 /* Why the ca refused: also the answer's "reason" in the API and the text `ginnel join` prints. */
@@ -125,6 +129,16 @@ struct message_signed {
 	uint16_t nchain; /* leaf, intermediate, root */
 	uint16_t len[3];
 	uint8_t chain[3 * 2048]; /* DER, one after the other */
+	uint16_t nlabels;
+	char labels[16][128]; /* "key=value", granted */
+};
+
+/* A node as the ca's ledger has it: what the manager's registry is brought in line with. */
+struct message_node {
+	char name[64]; /* NUL-terminated */
+	uint8_t removed;
+	uint64_t incarnation;
+	uint64_t issue_min;
 	uint16_t nlabels;
 	char labels[16][128]; /* "key=value", granted */
 };

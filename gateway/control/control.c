@@ -3,6 +3,7 @@
 
 #include "gateway/clock.h"
 #include "gateway/control/credentials.h"
+#include "gateway/control/nodes.h"
 #include "gateway/control/state.h"
 #include "gateway/control/status.h"
 #include "gateway/control/uplink.h"
@@ -223,11 +224,14 @@ static void on_engine(evutil_socket_t fd, short what, void *arg)
 struct client {
 	struct control *control;
 	struct bufferevent *bev;
+	struct nodes_query *query; /* whose answer it waits for */
 	bool answered;
 };
 
 static void client_free(struct client *cl)
 {
+	if (cl->query)
+		nodes_cancel(cl->query);
 	cl->control->clients--;
 	bufferevent_free(cl->bev);
 	free(cl);
@@ -268,6 +272,28 @@ static void client_answer(struct client *cl, json_t *a)
 	bufferevent_disable(cl->bev, EV_READ);
 }
 
+static void on_nodes(void *arg, json_t *list)
+{
+	struct client *cl = arg;
+
+	cl->query = NULL;
+	client_answer(cl, list);
+}
+
+/* Some answers have to be fetched first. */
+static bool client_waits(struct client *cl, const char *line, size_t len)
+{
+	json_t *q = json_loadb(line, len, JSON_REJECT_DUPLICATES, NULL);
+	const char *cmd = json_string_value(json_object_get(q, "cmd"));
+	bool waits =
+		cmd && !strcmp(cmd, "nodes") && !nodes_ask(&cl->query, cl->control, on_nodes, cl);
+
+	json_decref(q);
+	if (waits)
+		bufferevent_disable(cl->bev, EV_READ);
+	return waits;
+}
+
 static void on_client_read(struct bufferevent *bev, void *arg)
 {
 	struct client *cl = arg;
@@ -275,9 +301,9 @@ static void on_client_read(struct bufferevent *bev, void *arg)
 	size_t len;
 	char *line = evbuffer_readln(in, &len, EVBUFFER_EOL_LF);
 
-	if (line)
+	if (line && !client_waits(cl, line, len))
 		client_answer(cl, answer(cl->control, line, len));
-	else if (evbuffer_get_length(in) > CONTROL_LINE_MAX)
+	else if (!line && evbuffer_get_length(in) > CONTROL_LINE_MAX)
 		client_free(cl);
 	free(line);
 }

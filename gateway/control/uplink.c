@@ -152,6 +152,23 @@ static void on_line(void *arg, void *user, const char *line, size_t len)
 	}
 }
 
+struct uplink_question {
+	void (*fn)(void *arg, int status, const char *body, size_t len); /* NULL: forgotten */
+	void *arg;
+};
+
+static void take_question(struct uplink_question *q, int status, const char *body, size_t len)
+{
+	if (q->fn)
+		q->fn(q->arg, status, body, len);
+	free(q);
+}
+
+void uplink_forget(struct uplink_question *q)
+{
+	q->fn = NULL;
+}
+
 static void take_renewal(struct uplink *u, int status, const char *body, size_t len,
                          const char *why)
 {
@@ -174,6 +191,10 @@ static void on_response(void *arg, void *user, int status, const char *body, siz
 
 	if (user == &u->renew) {
 		take_renewal(u, status, body, len, why);
+		return;
+	}
+	if (user != &u->announce && user != &u->watch) {
+		take_question(user, status, body, len);
 		return;
 	}
 	if ((user == &u->announce && status == 200) || h2_over(u->h2))
@@ -252,6 +273,28 @@ static int start_tls(struct uplink *u)
 	if (!err && !u->proving)
 		ask(u);
 	return err;
+}
+
+int uplink_get(struct uplink_question **out, struct uplink *u, const char *path,
+               void (*fn)(void *arg, int status, const char *body, size_t len), void *arg)
+{
+	struct uplink_question *q;
+	int err;
+
+	if (!u->h2 || !h2_up(u->h2) || h2_over(u->h2) || u->proving)
+		return -ENOTCONN;
+	q = malloc(sizeof(*q));
+	if (!q)
+		return -ENOMEM;
+	*q = (struct uplink_question){fn, arg};
+	err = h2_ask(u->h2, "GET", path, NULL, 0, q);
+	if (err) {
+		free(q);
+		return err == -EPIPE ? -ENOTCONN : err;
+	}
+	*out = q;
+	event_active(u->io, EV_WRITE, 0);
+	return 0;
 }
 
 /* -- bytes -------------------------------------------------------------------------------------------- */

@@ -44,6 +44,11 @@ int enroll_new(struct enroll **out, struct registry *r, int ca_fd)
 	return 0;
 }
 
+int enroll_follow(struct enroll *e)
+{
+	return message_send(e->ca_fd, MESSAGE_NODES, 0, NULL, 0, NULL, 0);
+}
+
 static void waiting_clear(struct waiting *w)
 {
 	free(w->ask);
@@ -242,7 +247,9 @@ static enum sign_kind kind_of(const char *path)
 {
 	if (!strcmp(path, "/v1/join"))
 		return SIGN_JOIN;
-	return strcmp(path, "/v1/renew") ? 0 : SIGN_RENEW;
+	if (!strcmp(path, "/v1/renew"))
+		return SIGN_RENEW;
+	return strcmp(path, "/v1/leave") ? 0 : SIGN_LEAVE;
 }
 
 bool enroll_path(const char *path)
@@ -260,7 +267,7 @@ void enroll_request(struct enroll *e, const struct enroll_source *from, struct h
 
 	if (!kind) {
 		refuse(r, from->text, NULL, 404, "not-found",
-		       "without a certificate there are /v1/join and /v1/renew alone");
+		       "without a certificate there are /v1/join, /v1/renew and /v1/leave alone");
 		return;
 	}
 	if (strcmp(method, "POST") != 0) {
@@ -465,11 +472,26 @@ static void finish_renewal(struct enroll *e, struct waiting *w, const struct cer
 	reply_json(w->r, 200, j);
 }
 
+static void finish_leave(struct enroll *e, struct waiting *w)
+{
+	const char *name = w->ask->sign.name;
+	int err = registry_node_remove(e->registry, name);
+
+	if (err && err != -ENOENT) {
+		refuse_errno(e, w->r, w->source, name, err);
+		return;
+	}
+	log_info("node left", "peer", name, "address", w->source, NULL);
+	reply_json(w->r, 200, json_object());
+}
+
 static void finish(struct enroll *e, struct waiting *w, const struct message_signed *a, time_t wall)
 {
 	struct cert_info info;
 
-	if (read_signed(a, w->ask, &info) < 0)
+	if (w->ask->sign.kind == SIGN_LEAVE)
+		finish_leave(e, w);
+	else if (read_signed(a, w->ask, &info) < 0)
 		refuse(w->r, w->source, w->ask->sign.name, 503, "ca",
 		       "the ca's answer cannot be used");
 	else if (w->ask->sign.kind == SIGN_JOIN)
@@ -490,10 +512,64 @@ static void answered(struct enroll *e, struct waiting *w, const struct message_s
 		       sign_result_name(result), sign_result_text(result));
 }
 
+/* -- what the ca says unasked ------------------------------------------------------------------ */
+
+static int labels_of(struct cert_labels *out, const struct message_node *m)
+{
+	memset(out, 0, sizeof(*out));
+	if (m->nlabels > CERT_LABELS_MAX)
+		return -EBADMSG;
+	for (unsigned i = 0; i < m->nlabels; i++)
+		if (!memchr(m->labels[i], '\0', sizeof(m->labels[i])) ||
+		    cert_labels_add(out, m->labels[i]) < 0)
+			return -EBADMSG;
+	return 0;
+}
+
+static void note_error(const char *name, int err)
+{
+	if (err && err != -ENOENT)
+		log_error("registry: a node's change was not written; it is at the next start",
+		          "peer", name, "reason", strerrordesc_np(-err), NULL);
+}
+
+/* The ledger decides; the registry follows. What a kill between the two left behind is told again at
+ * the next start. A node that only the ledger knows has yet to get its answer.
+ */
+static int take_node(struct enroll *e)
+{
+	struct registry_node *n = &e->node;
+	struct message_node m;
+	struct cert_labels labels;
+	int err;
+
+	memcpy(&m, e->message.body, sizeof(m));
+	if (!memchr(m.name, '\0', sizeof(m.name)) || !cert_name_ok(m.name) ||
+	    labels_of(&labels, &m) < 0)
+		return -EBADMSG;
+	err = registry_node_get(e->registry, m.name, n);
+	if (!err && m.removed) {
+		err = registry_node_remove(e->registry, m.name);
+		if (!err)
+			log_info("node removed", "peer", m.name, NULL);
+	} else if (!err && n->incarnation == m.incarnation &&
+	           (n->issue_min != m.issue_min || !cert_labels_equal(&n->labels, &labels))) {
+		n->issue_min = m.issue_min;
+		n->labels = labels;
+		err = registry_node_put(e->registry, n);
+		if (!err)
+			log_info("node labelled", "peer", m.name, NULL);
+	}
+	note_error(m.name, err);
+	return 0;
+}
+
 static int take_answer(struct enroll *e, time_t wall, void (*wake)(void *user))
 {
 	struct waiting *w;
 
+	if (e->message.head.type == MESSAGE_NODE)
+		return take_node(e);
 	if (e->message.head.type != MESSAGE_SIGNED)
 		return -EBADMSG;
 	memcpy(&e->answer, e->message.body, sizeof(e->answer));

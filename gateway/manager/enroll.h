@@ -22,6 +22,9 @@ struct enroll;
 int enroll_new(struct enroll **out, struct registry *r, int ca_fd);
 void enroll_free(struct enroll *e); /* no request may be left; takes NULL */
 
+/* Asks the ca to tell of its nodes: the registry is brought in line with its ledger. Once, at start. */
+int enroll_follow(struct enroll *e);
+
 /* Who asks: the address as IPv6 (IPv4 mapped), and the exporter of the connection. */
 struct enroll_source {
 	uint8_t address[16];
@@ -64,7 +67,7 @@ struct enroll_ask {
 };
 
 /* SIGN_JOIN: {"name","token","csr","proof","endpoints","version"}; SIGN_RENEW:
- * {"certificate","csr","proof"}. 0, or -EINVAL with what is wrong in why.
+ * {"certificate","csr","proof"}; SIGN_LEAVE: {"certificate","proof"}. 0, or -EINVAL with what is wrong in why.
  */
 int enroll_parse(struct enroll_ask *out, enum sign_kind kind, const char *body, size_t len,
                  const char **why);

@@ -93,7 +93,9 @@ int enroll_parse(struct enroll_ask *out, enum sign_kind kind, const char *body, 
 	*why = "the body is no JSON object";
 	out->sign.kind = (uint8_t)kind;
 	if (json_is_object(j))
-		err = kind == SIGN_JOIN ? parse_join(out, j, why) : parse_renewal(out, j, why);
+		err = kind == SIGN_JOIN    ? parse_join(out, j, why)
+		      : kind == SIGN_RENEW ? parse_renewal(out, j, why)
+		                           : parse_holder(out, j, why);
 	json_decref(j);
 	return err;
 }

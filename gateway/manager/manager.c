@@ -401,6 +401,8 @@ static int manager_open(struct manager *m)
 		err = api_new(&m->api, m->registry, &conn_api_ops);
 	if (!err)
 		err = enroll_new(&m->enroll, m->registry, m->params->ca_fd);
+	if (!err)
+		err = enroll_follow(m->enroll);
 	m->conns.base = m->base;
 	m->conns.wolf = m->wolf;
 	m->conns.api = m->api;

@@ -611,12 +611,12 @@ int ledger_token_each(struct ledger *l, int (*fn)(void *arg, const struct ledger
 
 /* -- nodes ------------------------------------------------------------------------------------ */
 
-int ledger_node_get(struct ledger *l, const char *name, struct ledger_node *out)
+static int node_select(struct ledger *l, const char *sql, const char *name, struct ledger_node *out)
 {
 	sqlite3_stmt *s;
 	int rc, err;
 
-	err = ledger_prepare(l, &s, "SELECT " NODE_COLUMNS " FROM nodes WHERE name = ?");
+	err = ledger_prepare(l, &s, sql);
 	if (err)
 		return err;
 	sqlite3_bind_text(s, 1, name, -1, SQLITE_STATIC);
@@ -627,6 +627,19 @@ int ledger_node_get(struct ledger *l, const char *name, struct ledger_node *out)
 		err = ledger_no_row(l, rc);
 	sqlite3_finalize(s);
 	return err;
+}
+
+int ledger_node_get(struct ledger *l, const char *name, struct ledger_node *out)
+{
+	return node_select(l, "SELECT " NODE_COLUMNS " FROM nodes WHERE name = ?", name, out);
+}
+
+int ledger_node_next(struct ledger *l, const char *after, struct ledger_node *out)
+{
+	return node_select(l,
+	                   "SELECT " NODE_COLUMNS " FROM nodes WHERE name > ?"
+	                   " ORDER BY name LIMIT 1",
+	                   after, out);
 }
 
 static void bind_key(sqlite3_stmt *s, int at, const uint8_t key[32])
@@ -714,6 +727,20 @@ static int keys_renew(struct ledger_keys *k, const uint8_t spki[32], const uint8
 	return 0;
 }
 
+/* Is this certificate's holder in the cluster, as what it says? */
+static int holder_get(struct ledger *l, const struct cert_info *cert, struct ledger_node *n)
+{
+	int err = ledger_node_get(l, cert->node, n);
+
+	if (err)
+		return err;
+	if (n->removed)
+		return -ENOENT;
+	if (n->incarnation != cert->incarnation)
+		return -ESTALE;
+	return cert->role == ROLE_NODE || cert->role == n->role ? 0 : -EACCES;
+}
+
 int ledger_renew(struct ledger *l, const struct cert_info *cert, const uint8_t next[32],
                  struct ledger_node *n)
 {
@@ -722,13 +749,7 @@ int ledger_renew(struct ledger *l, const struct cert_info *cert, const uint8_t n
 
 	if (err)
 		return err;
-	err = ledger_node_get(l, cert->node, &now);
-	if (!err && now.removed)
-		err = -ENOENT;
-	if (!err && now.incarnation != cert->incarnation)
-		err = -ESTALE;
-	if (!err && cert->role != ROLE_NODE && cert->role != now.role)
-		err = -EACCES;
+	err = holder_get(l, cert, &now);
 	if (!err)
 		err = keys_renew(cert->role == ROLE_NODE ? &now.keys : &now.manager_keys,
 		                 cert->spki, next);
@@ -737,6 +758,71 @@ int ledger_renew(struct ledger *l, const struct cert_info *cert, const uint8_t n
 	err = ledger_end(l, err);
 	if (!err)
 		*n = now;
+	return err;
+}
+
+static bool holds(const struct ledger_keys *k, const uint8_t spki[32])
+{
+	return !memcmp(k->spki, spki, sizeof(k->spki)) || !memcmp(k->next, spki, sizeof(k->next));
+}
+
+int ledger_leave(struct ledger *l, const struct cert_info *cert)
+{
+	struct ledger_node n;
+	int err = ledger_begin(l);
+
+	if (err)
+		return err;
+	err = holder_get(l, cert, &n);
+	if (!err && n.role != ROLE_NODE)
+		err = -EACCES;
+	if (!err && !holds(&n.keys, cert->spki))
+		err = -EEXIST;
+	if (!err) {
+		n.removed = true;
+		err = node_write(l, "REPLACE", &n);
+	}
+	return ledger_end(l, err);
+}
+
+/* -- operators' acts -------------------------------------------------------------------------- */
+
+int ledger_remove(struct ledger *l, const char *name)
+{
+	struct ledger_node n;
+	int err = ledger_begin(l);
+
+	if (err)
+		return err;
+	err = ledger_node_get(l, name, &n);
+	if (!err && n.removed)
+		err = -ENOENT;
+	if (!err) {
+		n.removed = true;
+		err = node_write(l, "REPLACE", &n);
+	}
+	return ledger_end(l, err);
+}
+
+int ledger_label(struct ledger *l, const char *name, const struct cert_labels *labels,
+                 struct ledger_node *out)
+{
+	struct ledger_node n;
+	int err = ledger_begin(l);
+
+	if (err)
+		return err;
+	err = ledger_node_get(l, name, &n);
+	if (!err && n.removed)
+		err = -ENOENT;
+	if (!err && !cert_labels_equal(&n.labels, labels)) {
+		n.labels = *labels;
+		n.issue_min = n.issue + 1;
+		err = node_write(l, "REPLACE", &n);
+	}
+	err = ledger_end(l, err);
+	if (!err && out)
+		*out = n;
 	return err;
 }
 
@@ -760,11 +846,6 @@ static int join_token(const struct ledger_token *t, const char *name, const uint
 	if (t->name[0] && strcmp(t->name, name))
 		return -EPERM;
 	return now < t->expires ? 0 : -EKEYEXPIRED;
-}
-
-static bool holds(const struct ledger_keys *k, const uint8_t spki[32])
-{
-	return !memcmp(k->spki, spki, sizeof(k->spki)) || !memcmp(k->next, spki, sizeof(k->next));
 }
 
 /* The node's next incarnation. Issue numbers go on: those of an earlier one stay below. */

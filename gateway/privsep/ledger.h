@@ -102,3 +102,16 @@ int ledger_next_issue(struct ledger *l, const char *name, time_t not_after, uint
  */
 int ledger_renew(struct ledger *l, const struct cert_info *cert, const uint8_t next[32],
                  struct ledger_node *n);
+/* The same holder leaves: the node is removed. As ledger_renew; -EACCES besides: it is a manager. */
+int ledger_leave(struct ledger *l, const struct cert_info *cert);
+/* Not in the cluster any more: its name is free, its numbers are not. -ENOENT no such node, or removed
+ * before.
+ */
+int ledger_remove(struct ledger *l, const char *name);
+/* Its labels from now on; certificates issued before say what no longer holds. Nothing is written if
+ * they are as they were. -ENOENT no such node, or removed. n is the node after it, may be NULL.
+ */
+int ledger_label(struct ledger *l, const char *name, const struct cert_labels *labels,
+                 struct ledger_node *n);
+/* The node whose name follows `after` ("": the first). -ENOENT: there is none. */
+int ledger_node_next(struct ledger *l, const char *after, struct ledger_node *out);

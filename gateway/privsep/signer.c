@@ -30,6 +30,7 @@
  * syscalls(ca): clock_gettime mlock munlock madvise
  */
 
+#define NEWS_MAX    64   /* nodes; more at once are told with all of them */
 #define KEY_PEM_MAX 4096 /* little, for it is locked in memory; ours are 227 bytes */
 
 /* Wrong proofs from one address within a window. */
@@ -446,11 +447,25 @@ static enum sign_result judge_renewal(struct signer *s, const struct message_sig
 	return issue(s, &n, cert.role, spki, spki_len, wall, a);
 }
 
+static enum sign_result judge_leave(struct signer *s, const struct message_sign *q, time_t wall,
+                                    int64_t now)
+{
+	struct cert_info cert;
+	enum sign_result r;
+
+	r = judge_cert(s, q, wall, &cert);
+	if (r == SIGN_OK)
+		r = judge_holder(s, q, PROOF_LEAVE, q->cert, q->cert_len, now);
+	if (r == SIGN_OK)
+		r = renew_result(ledger_leave(s->ledger, &cert));
+	return r;
+}
+
 static bool lengths_ok(const struct message_sign *q)
 {
-	bool cert = q->kind != SIGN_JOIN;
+	bool cert = q->kind != SIGN_JOIN, csr = q->kind != SIGN_LEAVE;
 
-	return q->csr_len && q->csr_len <= sizeof(q->csr) && q->sig_len &&
+	return !csr == !q->csr_len && q->csr_len <= sizeof(q->csr) && q->sig_len &&
 	       q->sig_len <= sizeof(q->sig) && q->cert_len <= sizeof(q->cert) &&
 	       !cert == !q->cert_len && memchr(q->name, '\0', sizeof(q->name));
 }
@@ -458,14 +473,20 @@ static bool lengths_ok(const struct message_sign *q)
 static enum sign_result judge(struct signer *s, const struct message_sign *q, time_t wall,
                               int64_t now, struct message_signed *a)
 {
-	if (q->kind != SIGN_JOIN && q->kind != SIGN_RENEW)
+	if (q->kind < SIGN_JOIN || q->kind > SIGN_LEAVE)
 		return SIGN_REFUSED;
 	if (!lengths_ok(q))
 		return SIGN_REQUEST;
 	if (wrong_blocked(s, q->source, now))
 		return SIGN_RATE;
-	return q->kind == SIGN_JOIN ? judge_join(s, q, wall, now, a)
-	                            : judge_renewal(s, q, wall, now, a);
+	switch (q->kind) {
+	case SIGN_JOIN:
+		return judge_join(s, q, wall, now, a);
+	case SIGN_RENEW:
+		return judge_renewal(s, q, wall, now, a);
+	default:
+		return judge_leave(s, q, wall, now);
+	}
 }
 
 void signer_sign(struct signer *s, const struct message_sign *q, time_t wall, int64_t now,
@@ -478,8 +499,8 @@ void signer_sign(struct signer *s, const struct message_sign *q, time_t wall, in
 	r = judge(s, q, wall, now, a);
 	if (r == SIGN_OK) {
 		token_id_format(q->token_id, id);
-		log_info("certificate issued", "peer", q->name, "token",
-		         q->kind == SIGN_JOIN ? id : NULL, NULL);
+		log_info(q->kind == SIGN_LEAVE ? "node left" : "certificate issued", "peer",
+		         q->name, "token", q->kind == SIGN_JOIN ? id : NULL, NULL);
 	} else {
 		memset(a, 0, sizeof(*a)); /* what was made before it failed is nobody's business */
 	}
@@ -496,6 +517,14 @@ struct client {
 	char line[SIGNER_LINE_MAX];
 };
 
+/* Of which nodes the manager is to be told. */
+struct news {
+	bool all;                      /* from `after` on */
+	char after[CERT_NAME_MAX + 1]; /* the last one of all that was told */
+	unsigned n;
+	char names[NEWS_MAX][CERT_NAME_MAX + 1]; /* first: these */
+};
+
 struct server {
 	struct signer *signer;
 	int parent_fd, manager_fd, listen_fd; /* manager_fd -1: it is gone */
@@ -506,6 +535,7 @@ struct server {
 	struct message message;
 	struct message_sign sign;
 	struct message_signed answer;
+	struct news news;
 	struct client clients[SIGNER_CLIENTS_MAX];
 };
 
@@ -544,6 +574,23 @@ static void client_send(struct client *c)
 		client_end(c);
 }
 
+static void tell_all(struct server *v)
+{
+	v->news.n = 0;
+	v->news.after[0] = '\0';
+	v->news.all = true;
+}
+
+static void tell_one(struct server *v, const char *name)
+{
+	if (!name[0])
+		return;
+	if (v->news.n == NEWS_MAX)
+		tell_all(v);
+	else
+		memcpy(v->news.names[v->news.n++], name, CERT_NAME_MAX + 1);
+}
+
 /* Takes the answer's place: whatever comes in after the line is not looked at. */
 static void client_answer(struct client *c, int err, int64_t now)
 {
@@ -570,12 +617,13 @@ static void client_read(struct server *v, struct client *c, int64_t now)
 	}
 	end = memchr(c->line + c->n, '\n', (size_t)n);
 	c->n += (size_t)n;
-	if (end)
-		client_answer(c,
-		              operator_ask(v->signer->ledger, v->signer->pin, "root", c->line,
-		                           (size_t)(end - c->line), time(NULL), &c->answer),
-		              now);
-	else if (c->n == sizeof(c->line))
+	if (end) {
+		int err = operator_ask(v->signer->ledger, v->signer->pin, "root", c->line,
+		                       (size_t)(end - c->line), time(NULL), &c->answer);
+
+		tell_one(v, c->answer.changed);
+		client_answer(c, err, now);
+	} else if (c->n == sizeof(c->line))
 		client_answer(c,
 		              operator_refuse(&c->answer, "request: the line is longer than 8192 "
 		                                          "bytes; leave some labels out"),
@@ -624,6 +672,70 @@ static void manager_answer(struct server *v)
 		manager_lost(v, strerrordesc_np(-err));
 }
 
+static int next_node(struct server *v, struct ledger_node *n)
+{
+	struct news *w = &v->news;
+	int err;
+
+	if (w->n)
+		return ledger_node_get(v->signer->ledger, w->names[w->n - 1], n);
+	err = ledger_node_next(v->signer->ledger, w->after, n);
+	if (err == -ENOENT)
+		w->all = false;
+	return err;
+}
+
+static void news_sent(struct news *w, const char *name)
+{
+	if (w->n)
+		w->n--;
+	else
+		memcpy(w->after, name, CERT_NAME_MAX + 1);
+}
+
+static bool has_news(const struct server *v)
+{
+	return v->manager_fd >= 0 && (v->news.n || v->news.all);
+}
+
+/* As much as the manager's socket takes. */
+static void manager_tell(struct server *v)
+{
+	struct ledger_node n;
+	int err;
+
+	while (has_news(v)) {
+		struct message_node m = {0};
+
+		err = next_node(v, &n);
+		if (err) {
+			if (v->news.n)
+				v->news.n--;
+			if (err == -ENOENT)
+				continue;
+			log_error("ledger cannot be read", "reason", strerrordesc_np(-err), NULL);
+			v->news.all = false;
+			return;
+		}
+		memcpy(m.name, n.name, sizeof(m.name));
+		m.removed = n.removed;
+		m.incarnation = n.incarnation;
+		m.issue_min = n.issue_min;
+		m.nlabels = (uint16_t)n.labels.n;
+		for (unsigned i = 0; i < n.labels.n; i++)
+			snprintf(m.labels[i], sizeof(m.labels[i]), "%s=%s", n.labels.at[i].key,
+			         n.labels.at[i].value);
+		err = message_send(v->manager_fd, MESSAGE_NODE, 0, &m, sizeof(m), NULL, 0);
+		if (err == -EAGAIN)
+			return;
+		if (err) {
+			manager_lost(v, strerrordesc_np(-err));
+			return;
+		}
+		news_sent(&v->news, n.name);
+	}
+}
+
 static void manager_read(struct server *v, int64_t now)
 {
 	int err = message_receive(v->manager_fd, PROCESS_MANAGER, PROCESS_CA, &v->message);
@@ -642,6 +754,8 @@ static void manager_read(struct server *v, int64_t now)
 		return;
 	}
 	message_close_fds(&v->message);
+	if (v->message.head.type == MESSAGE_NODES)
+		tell_all(v);
 	if (v->message.head.type != MESSAGE_SIGN || v->message.head.len != sizeof(v->sign))
 		return;
 	memcpy(&v->sign, v->message.body, sizeof(v->sign));
@@ -674,6 +788,8 @@ static int server_watch(struct server *v, struct pollfd *p, int64_t now)
 	p[SLOT_PARENT] = (struct pollfd){.fd = v->parent_fd, .events = POLLIN};
 	p[SLOT_MANAGER] =
 		(struct pollfd){.fd = v->manager_fd, .events = v->answering ? POLLOUT : POLLIN};
+	if (has_news(v))
+		p[SLOT_MANAGER].events |= POLLOUT;
 	for (unsigned i = 0; i < SIGNER_CLIENTS_MAX; i++) {
 		struct client *c = &v->clients[i];
 
@@ -703,9 +819,10 @@ static void server_round(struct server *v)
 	if (p[SLOT_MANAGER].revents) {
 		if (v->answering)
 			manager_answer(v);
-		else
+		else if (p[SLOT_MANAGER].revents & ~POLLOUT)
 			manager_read(v, now);
 	}
+	manager_tell(v);
 	for (unsigned i = 0; i < SIGNER_CLIENTS_MAX; i++) {
 		struct client *c = &v->clients[i];
 
