@@ -108,6 +108,16 @@ int cert_labels_add(struct cert_labels *l, const char *key_value)
 	return 0;
 }
 
+bool cert_labels_equal(const struct cert_labels *a, const struct cert_labels *b)
+{
+	if (a->n != b->n)
+		return false;
+	for (unsigned i = 0; i < a->n; i++)
+		if (strcmp(a->at[i].key, b->at[i].key) || strcmp(a->at[i].value, b->at[i].value))
+			return false;
+	return true;
+}
+
 /* -- one certificate ----------------------------------------------------------------------------- */
 
 /* The only name in the GeneralNames, which has to be a URI. */
@@ -450,6 +460,17 @@ enum cert_refusal cert_judge(struct cert_info *out, const struct cert_trust *t,
 	if (why == CERT_OK)
 		*out = info;
 	return why;
+}
+
+int cert_spki(const uint8_t *der, size_t len, uint8_t *spki, size_t *spki_len)
+{
+	struct x509 c;
+
+	if (x509_parse(&c, der, len) < 0 || !c.p256 || c.spki.n > CERT_SPKI_MAX)
+		return -EBADMSG;
+	memcpy(spki, c.spki.at, c.spki.n);
+	*spki_len = c.spki.n;
+	return 0;
 }
 
 /* -- PEM ----------------------------------------------------------------------------------------- */

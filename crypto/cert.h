@@ -22,9 +22,10 @@
 #define CERT_LABELS_MAX      16
 #define CERT_LABEL_KEY_MAX   63
 #define CERT_LABEL_VALUE_MAX 63
-#define CERT_KEY_DER_MAX     256 /* SEC1 or PKCS#8 P-256 private key */
-#define CERT_SIG_MAX         72  /* DER ECDSA-P256 signature */
-#define CERT_SPKI_MAX        96  /* DER SubjectPublicKeyInfo of a P-256 key: 91 */
+#define CERT_KEY_DER_MAX     256          /* SEC1 or PKCS#8 P-256 private key */
+#define CERT_SIG_MAX         72           /* DER ECDSA-P256 signature */
+#define CERT_GRACE           (30 * 86400) /* s after its end that a certificate may be renewed by */
+#define CERT_SPKI_MAX        96           /* DER SubjectPublicKeyInfo of a P-256 key: 91 */
 
 /* -- reasons to refuse --------------------------------------------------------------------- */
 
@@ -87,6 +88,8 @@ struct cert_labels {
  */
 int cert_labels_add(struct cert_labels *l, const char *key_value);
 
+bool cert_labels_equal(const struct cert_labels *a, const struct cert_labels *b);
+
 struct cert_info {
 	char cluster[CERT_NAME_MAX + 1];
 	char node[CERT_NAME_MAX + 1];
@@ -118,6 +121,9 @@ bool cert_name_ok(const char *name);
  * cluster. out is written on CERT_OK only.
  */
 enum cert_refusal cert_parse(struct cert_info *out, const uint8_t *der, size_t len);
+
+/* The key of a certificate as DER SubjectPublicKeyInfo; spki has CERT_SPKI_MAX bytes. -EBADMSG. */
+int cert_spki(const uint8_t *der, size_t len, uint8_t *spki, size_t *spki_len);
 
 /* -- trust and judgement ------------------------------------------------------------------- */
 

@@ -171,7 +171,7 @@ static int on_up(struct stream *s)
 {
 	if (wolf_peer_up(&s->peer, s->ssl) < 0)
 		return end_why(s, "");
-	if (!strcmp(s->peer.alpn, ALPN_JOIN)) {
+	if (!strcmp(s->peer.alpn, ALPN_JOIN) || !strcmp(s->peer.alpn, ALPN_CONTROL)) {
 		if (wolfSSL_export_keying_material(
 			    s->ssl, s->exporter, sizeof(s->exporter), TOKEN_EXPORTER_LABEL,
 			    sizeof(TOKEN_EXPORTER_LABEL) - 1, NULL, 0, 0) != WOLFSSL_SUCCESS)

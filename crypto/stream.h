@@ -20,7 +20,7 @@ struct stream;
 
 /* Client. Offers exactly this ALPN and expects it back; expect as cert_judge wants it (role
  * manager for control and join; cluster NULL: our own, or with a pin whichever it vouches for).
- * alpn must outlive the stream. With ALPN_JOIN the exporter is kept. 0, -ENOMEM, -EINVAL.
+ * alpn must outlive the stream. With ALPN_JOIN and ALPN_CONTROL the exporter is kept. 0, -ENOMEM, -EINVAL.
  */
 int stream_dial(struct stream **out, struct wolf *w, const char *alpn,
                 const struct cert_expect *expect);
@@ -59,6 +59,6 @@ const char *stream_alpn(const struct stream *s);             /* NULL before the 
 const struct cert_info *stream_peer(const struct stream *s); /* NULL: no certificate (join) */
 /* The peer's root as DER, borrowed, when dialled with a pin; NULL otherwise. */
 const uint8_t *stream_peer_root(const struct stream *s, size_t *len);
-/* TOKEN_EXPORTER_LABEL's 32 bytes; -ENODATA before the handshake is done or not with ALPN_JOIN. */
+/* TOKEN_EXPORTER_LABEL's 32 bytes; -ENODATA before the handshake is done or with another ALPN. */
 int stream_exporter(const struct stream *s, uint8_t out[32]);
 const char *stream_kex(const struct stream *s);

@@ -7,12 +7,11 @@
 
 #include "crypto/secret.h"
 
-#define VERSION     "GNL1."
-#define BYTES       ((size_t)32 + TOKEN_ID_LEN + TOKEN_SECRET_LEN)
-#define CRC         4
-#define BASE32      ((BYTES + CRC) / 5 * 8) /* a multiple of five bytes: no bits are left over */
-#define KEY_INFO    "ginnel-token-1"
-#define PROOF_LABEL "ginnel-join-1" /* signed with its NUL */
+#define VERSION  "GNL1."
+#define BYTES    ((size_t)32 + TOKEN_ID_LEN + TOKEN_SECRET_LEN)
+#define CRC      4
+#define BASE32   ((BYTES + CRC) / 5 * 8) /* a multiple of five bytes: no bits are left over */
+#define KEY_INFO "ginnel-token-1"
 
 _Static_assert((BYTES + CRC) % 5 == 0, "the base32 text has no padding");
 _Static_assert(sizeof(VERSION) + sizeof("manager.") + BASE32 <= TOKEN_TEXT_MAX, "text fits");
@@ -259,39 +258,16 @@ int token_public(const struct token *t, uint8_t *spki, size_t *len)
 	return 0;
 }
 
-struct statement {
-	uint8_t bytes[sizeof(PROOF_LABEL) + TOKEN_EXPORTER_LEN + CERT_DER_MAX];
-	size_t n;
-};
-
-static int statement_make(struct statement *s, const uint8_t exporter[TOKEN_EXPORTER_LEN],
-                          const uint8_t *csr, size_t csr_len)
-{
-	if (csr_len == 0 || csr_len > CERT_DER_MAX)
-		return -EBADMSG;
-	memcpy(s->bytes, PROOF_LABEL, sizeof(PROOF_LABEL));
-	s->n = sizeof(PROOF_LABEL);
-	memcpy(s->bytes + s->n, exporter, TOKEN_EXPORTER_LEN);
-	s->n += TOKEN_EXPORTER_LEN;
-	memcpy(s->bytes + s->n, csr, csr_len);
-	s->n += csr_len;
-	return 0;
-}
-
 int token_prove(const struct token *t, const uint8_t exporter[TOKEN_EXPORTER_LEN],
                 const uint8_t *csr, size_t csr_len, uint8_t *sig, size_t *sig_len)
 {
-	struct statement s;
 	struct cert_key *k;
 	int err;
 
-	err = statement_make(&s, exporter, csr, csr_len);
-	if (err)
-		return err;
 	err = token_key(&k, t);
 	if (err)
 		return err;
-	err = cert_key_sign(k, s.bytes, s.n, sig, sig_len);
+	err = proof_make(PROOF_JOIN, k, exporter, csr, csr_len, sig, sig_len);
 	cert_key_free(k);
 	return err;
 }
@@ -299,9 +275,5 @@ int token_prove(const struct token *t, const uint8_t exporter[TOKEN_EXPORTER_LEN
 int token_verify(const uint8_t *spki, size_t spki_len, const uint8_t exporter[TOKEN_EXPORTER_LEN],
                  const uint8_t *csr, size_t csr_len, const uint8_t *sig, size_t sig_len)
 {
-	struct statement s;
-
-	if (statement_make(&s, exporter, csr, csr_len) < 0)
-		return -EBADMSG;
-	return cert_verify(spki, spki_len, s.bytes, s.n, sig, sig_len) ? -EBADMSG : 0;
+	return proof_check(PROOF_JOIN, spki, spki_len, exporter, csr, csr_len, sig, sig_len);
 }

@@ -11,14 +11,14 @@
  * relayed. The token's text is a secret: wipe it.
  */
 #pragma once
-#include "crypto/cert.h"
+#include "crypto/proof.h"
 
 #define TOKEN_ID_LEN         8
 #define TOKEN_ID_TEXT        16 /* as hex */
 #define TOKEN_SECRET_LEN     16
 #define TOKEN_TEXT_MAX       128
-#define TOKEN_EXPORTER_LEN   32
-#define TOKEN_EXPORTER_LABEL "EXPORTER-ginnel-join"
+#define TOKEN_EXPORTER_LEN   PROOF_EXPORTER_LEN
+#define TOKEN_EXPORTER_LABEL PROOF_EXPORTER_LABEL
 
 struct token {
 	enum cert_role role;

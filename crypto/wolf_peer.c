@@ -279,6 +279,12 @@ static void printable(char out[ALPN_TEXT_MAX], const char *in)
 	out[i] = '\0';
 }
 
+/* Proofs in a body are bound to the connection. */
+static bool proves(const char *alpns)
+{
+	return in_list(alpns, ALPN_JOIN) || in_list(alpns, ALPN_CONTROL);
+}
+
 static int refuse_alpn(struct wolf_peer *p, const char *offered, int *alert)
 {
 	char text[ALPN_TEXT_MAX];
@@ -318,10 +324,10 @@ static int on_hello(WOLFSSL *ssl, int *alert, void *arg)
 		goto out;
 	}
 	memcpy(p->alpn, list, len + 1u);
-	if (!strcmp(p->alpn, ALPN_JOIN)) {
+	if (!strcmp(p->alpn, ALPN_JOIN))
 		wolfSSL_set_verify(ssl, WOLFSSL_VERIFY_NONE, NULL);
+	if (proves(p->alpn))
 		wolfSSL_KeepArrays(ssl); /* else there is no exporter secret after the handshake */
-	}
 out:
 	wolfSSL_ALPN_FreePeerProtocol(ssl, &list);
 	return answer;
@@ -441,7 +447,7 @@ int wolf_ssl_new(struct WOLFSSL **out, struct wolf_peer *p, enum wolf_end end)
 	            WOLFSSL_SUCCESS)
 		goto fail;
 	wolfSSL_SetCertCbCtx(ssl, p);
-	if (!server && in_list(p->alpns, ALPN_JOIN))
+	if (!server && proves(p->alpns))
 		wolfSSL_KeepArrays(ssl);
 	*out = ssl;
 	return 0;

@@ -183,16 +183,21 @@ static void utc(time_t t, char out[32])
 		snprintf(out, 32, "an unknown time");
 }
 
-/* We judge ourselves as any peer would, so that nobody learns it first from a refusal. */
-static int judge(struct identity *i, const char *cert, const char *ca, time_t wall,
+/* We judge ourselves as any peer would, so that nobody learns it first from a refusal. grace: so long
+ * ago it may have ended.
+ */
+static int judge(struct identity *i, const char *cert, const char *ca, time_t wall, time_t grace,
                  const struct why *w)
 {
 	const struct cert_expect expect = {i->info.cluster, i->info.node, i->info.role};
+	time_t at = wall > i->info.not_after && wall - i->info.not_after <= grace
+	                    ? i->info.not_after
+	                    : wall;
 	enum cert_refusal refusal;
 	struct cert_info info;
 	char when[32], now[32];
 
-	refusal = cert_judge(&info, i->trust, &i->chain, &expect, wall);
+	refusal = cert_judge(&info, i->trust, &i->chain, &expect, at);
 	utc(wall, now);
 	switch (refusal) {
 	case CERT_OK:
@@ -201,7 +206,11 @@ static int judge(struct identity *i, const char *cert, const char *ca, time_t wa
 		utc(i->info.not_after, when);
 		return refuse(w, -EKEYEXPIRED,
 		              "%s: a certificate in it ended (its own: %s, now: %s); %s", cert,
-		              when, now, "renew it, or set this host's clock right");
+		              when, now,
+		              grace ? "set this host's clock right if it is wrong; else make a "
+		                      "token for it on a manager with ginnel token create "
+		                      "--name, then here run ginnel leave --force and ginnel join"
+		                    : "renew it, or set this host's clock right");
 	case CERT_NOT_YET_VALID:
 		utc(i->info.not_before, when);
 		return refuse(w, -EINVAL,
@@ -257,8 +266,8 @@ static bool take_waiting_key(struct identity *out, int dir, const char *base)
 	return true;
 }
 
-int identity_load_dir(struct identity *out, int dir, const char *base, time_t wall, char *text,
-                      size_t max)
+static int load_dir(struct identity *out, int dir, const char *base, time_t wall, time_t grace,
+                    char *text, size_t max)
 {
 	const struct why w = why_into(text, max, CURE_MAKE);
 	struct file key, chain, ca = {dir, TRUST_FILE, TRUST_FILE};
@@ -282,7 +291,7 @@ int identity_load_dir(struct identity *out, int dir, const char *base, time_t wa
 			goto fail;
 		}
 	}
-	err = judge(out, chain.shown, ca.shown, wall, &w);
+	err = judge(out, chain.shown, ca.shown, wall, grace, &w);
 	if (err)
 		goto fail;
 	return 0;
@@ -291,8 +300,35 @@ fail:
 	return err;
 }
 
-int identity_save_dir(int dir, const char *base, const struct cert_key *key,
-                      const struct cert_chain *chain, const char *trust_pem, size_t trust_len)
+int identity_load_dir(struct identity *out, int dir, const char *base, time_t wall, char *text,
+                      size_t max)
+{
+	return load_dir(out, dir, base, wall, 0, text, max);
+}
+
+int identity_load_renewable(struct identity *out, int dir, const char *base, time_t wall,
+                            char *text, size_t max)
+{
+	return load_dir(out, dir, base, wall, CERT_GRACE, text, max);
+}
+
+/* Also of a folder that is not open, or by O_PATH alone. */
+static int sync_dir(int dir)
+{
+	int fd = openat(dir, ".", O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+	int err;
+
+	if (fd < 0)
+		return -errno;
+	err = fsync(fd) < 0 ? -errno : 0;
+	close(fd);
+	return err;
+}
+
+/* trust_pem NULL: the roots stay. *changed: the new identity stands, whatever is returned. */
+static int save_dir(int dir, const char *base, const struct cert_key *key,
+                    const struct cert_chain *chain, const char *trust_pem, size_t trust_len,
+                    bool *changed)
 {
 	struct file waiting, final, cert;
 	char *pem = secret_new(KEYFILE_MAX);
@@ -300,6 +336,7 @@ int identity_save_dir(int dir, const char *base, const struct cert_key *key,
 	unsigned i;
 	int err;
 
+	*changed = false;
 	if (!pem)
 		return -ENOMEM;
 	err = file_of(&waiting, dir, base, ".key.new");
@@ -316,14 +353,17 @@ int identity_save_dir(int dir, const char *base, const struct cert_key *key,
 	len = 0;
 	for (i = 0; i < chain->n && !err; i++)
 		err = cert_to_pem(pem, KEYFILE_MAX, &len, chain->at[i].der, chain->at[i].len);
-	if (!err)
+	if (!err && trust_pem)
 		err = keyfile_write(dir, TRUST_FILE, trust_pem, trust_len);
 	if (!err)
 		err = keyfile_write(dir, cert.name, pem, len);
 	if (err)
 		goto fail_key;
-	if (renameat(dir, waiting.name, dir, final.name) < 0 || fsync(dir) < 0)
+	*changed = true;
+	if (renameat(dir, waiting.name, dir, final.name) < 0)
 		err = -errno; /* the identity is whole all the same: see take_waiting_key */
+	else
+		err = sync_dir(dir);
 	secret_free(pem, KEYFILE_MAX);
 	return err;
 fail_key:
@@ -331,6 +371,82 @@ fail_key:
 fail:
 	secret_free(pem, KEYFILE_MAX);
 	return err;
+}
+
+int identity_save_dir(int dir, const char *base, const struct cert_key *key,
+                      const struct cert_chain *chain, const char *trust_pem, size_t trust_len)
+{
+	bool changed;
+
+	return save_dir(dir, base, key, chain, trust_pem, trust_len, &changed);
+}
+
+/* -- the next certificate --------------------------------------------------------------------- */
+
+static void take_over(struct identity *id, struct cert_key *key, const struct cert_chain *chain,
+                      const struct cert_info *info)
+{
+	uint8_t *at = id->der;
+
+	for (unsigned i = 0; i < chain->n; i++) {
+		memcpy(at, chain->at[i].der, chain->at[i].len);
+		id->chain.at[i].der = at;
+		id->chain.at[i].len = chain->at[i].len;
+		at += chain->at[i].len;
+	}
+	id->chain.n = chain->n;
+	id->info = *info;
+	cert_key_free(id->key);
+	id->key = key;
+}
+
+/* A key that still waits is the one in use: it goes to its place before another may wait. */
+static int settle_key(const struct identity *id, int dir, const char *base)
+{
+	struct file waiting, final;
+	size_t len = 0;
+	char *pem;
+	int err;
+
+	if (file_of(&waiting, dir, base, ".key.new") || file_of(&final, dir, base, ".key"))
+		return -EINVAL;
+	if (faccessat(dir, waiting.name, F_OK, AT_SYMLINK_NOFOLLOW))
+		return errno == ENOENT ? 0 : -errno;
+	pem = secret_new(KEYFILE_MAX);
+	if (!pem)
+		return -ENOMEM;
+	err = cert_key_to_pem(id->key, pem, KEYFILE_MAX, &len);
+	if (!err)
+		err = keyfile_write(dir, final.name, pem, len);
+	secret_free(pem, KEYFILE_MAX);
+	return err;
+}
+
+int identity_renew(struct identity *id, int dir, const char *base, struct cert_key *key,
+                   const struct cert_chain *chain, time_t wall, char *text, size_t max)
+{
+	const struct cert_expect expect = {id->info.cluster, id->info.node, id->info.role};
+	const struct why w = why_into(text, max, CURE_MAKE);
+	enum cert_refusal refusal;
+	struct cert_info info;
+	bool changed;
+	int err;
+
+	refusal = cert_judge(&info, id->trust, chain, &expect, wall);
+	if (refusal != CERT_OK)
+		return refuse(&w, -EINVAL, "the certificate that came: %s",
+		              cert_refusal_text(refusal));
+	if (!cert_key_matches(key, chain->at[0].der, chain->at[0].len))
+		return refuse(&w, -EINVAL, "the certificate that came is for another key");
+	err = settle_key(id, dir, base);
+	changed = false;
+	if (!err)
+		err = save_dir(dir, base, key, chain, NULL, 0, &changed);
+	if (!changed)
+		return refuse(&w, err, "the new certificate cannot be written: %s",
+		              err == -ENOSPC ? "the disk is full" : strerror(-err));
+	take_over(id, key, chain, &info);
+	return 0;
 }
 
 /* -- one's own PKI: three files by name ------------------------------------------------------- */
@@ -395,7 +511,7 @@ int identity_load_files(struct identity *out, const char *cert, const char *key,
 		             "%s: is not the key of %s; put files together that belong together",
 		             key, cert);
 	if (!err)
-		err = judge(out, cert, ca, wall, &w);
+		err = judge(out, cert, ca, wall, 0, &w);
 	if (err)
 		identity_clear(out);
 	return err;

@@ -22,6 +22,11 @@ struct identity {
  */
 int identity_load_dir(struct identity *out, int dir, const char *base, time_t wall, char *why,
                       size_t max);
+/* The same, but a certificate that ended up to CERT_GRACE ago is taken: with it nothing can be proven
+ * to a peer, but the next one can be had.
+ */
+int identity_load_renewable(struct identity *out, int dir, const char *base, time_t wall, char *why,
+                            size_t max);
 int identity_load_files(struct identity *out, const char *cert, const char *key, const char *ca,
                         time_t wall, char *why, size_t max);
 void identity_clear(struct identity *i);
@@ -38,3 +43,10 @@ int identity_peek_file(struct cert_info *out, const char *cert, char *why, size_
  */
 int identity_save_dir(int dir, const char *base, const struct cert_key *key,
                       const struct cert_chain *chain, const char *trust_pem, size_t trust_len);
+
+/* A renewal: writes the pair in the same way, the roots stay; then id is the new one, in place. key
+ * is taken over on success. -EINVAL chain is not that node's, of that role, under the same roots and
+ * valid now, or not for this key; -errno it could not be written, and id is as it was.
+ */
+int identity_renew(struct identity *id, int dir, const char *base, struct cert_key *key,
+                   const struct cert_chain *chain, time_t wall, char *why, size_t max);

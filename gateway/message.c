@@ -30,6 +30,8 @@ static const struct rule rules[MESSAGE_TYPE_COUNT] = {
 	[MESSAGE_SIGN] = {PROCESS_MANAGER, PROCESS_CA, EXACTLY(struct message_sign), 0, 0, false},
 	[MESSAGE_SIGNED] = {PROCESS_CA, PROCESS_MANAGER, EXACTLY(struct message_signed), 0, 0,
                             false},
+	[MESSAGE_NODES] = {PROCESS_MANAGER, PROCESS_CA, 0, 0, 0, 0, false},
+	[MESSAGE_NODE] = {PROCESS_CA, PROCESS_MANAGER, EXACTLY(struct message_node), 0, 0, false},
 };
 
 _Static_assert(sizeof(struct message_sign) <= MESSAGE_MAX, "a question fits one message");

@@ -32,6 +32,9 @@ enum message_type {
 	/* manager → ca and back */
 	MESSAGE_SIGN,
 	MESSAGE_SIGNED,
+	/* manager → ca: tell of all nodes, one after the other; ca → manager: of one, also unasked */
+	MESSAGE_NODES,
+	MESSAGE_NODE, /* struct message_node */
 	MESSAGE_TYPE_COUNT
 };
 
@@ -68,39 +71,47 @@ struct message_health {
 	uint8_t ca_ok;
 };
 
-/* manager → ca: a joiner's proof, to be judged by the ca alone. Lengths are checked against the
- * arrays by whoever receives.
+/* manager → ca: a proof, to be judged by the ca alone. Lengths are checked against the arrays by
+ * whoever receives.
  */
 struct message_sign {
 	uint8_t kind; /* enum sign_kind */
 	uint8_t token_id[8];
 	uint8_t exporter[32];
 	char name[64]; /* asked for; NUL-terminated */
-	uint16_t csr_len, sig_len;
+	uint16_t csr_len, sig_len, cert_len;
 	uint8_t csr[2048];
 	uint8_t sig[72];
-	uint8_t source[16]; /* of the joiner, for the rate limit of wrong proofs */
+	uint8_t cert[2048]; /* renewal and leave: whose key proves it, DER */
+	uint8_t source[16]; /* who asks, for the rate limit of wrong proofs */
 };
 
 enum sign_kind {
 	SIGN_JOIN = 1, /* node certificate against a token */
+	SIGN_RENEW,    /* the next certificate against the one that cert is */
+	SIGN_LEAVE,    /* none: the node is to be removed; csr is empty */
 };
 
 /* Why the ca refused: also the answer's "reason" in the API and the text `ginnel join` prints. */
-#define SIGN_RESULTS(X)                                                               \
-	X(OK, "ok", "signed")                                                         \
-	X(NO_TOKEN, "no-token", "no such token")                                      \
-	X(TOKEN_USED, "token-used", "the token was used by another key")              \
-	X(TOKEN_EXPIRED, "token-expired", "the token has expired")                    \
-	X(TOKEN_REVOKED, "token-revoked", "the token was revoked")                    \
-	X(TOKEN_NAME, "token-name", "the token is made for another name")             \
-	X(PROOF, "proof", "the proof does not match the token")                       \
-	X(NAME_TAKEN, "name-taken", "a node of that name exists and has another key") \
-	X(NAME_INVALID, "name-invalid", "the name is no lower case DNS label")        \
-	X(REQUEST, "request", "the certificate request cannot be read")               \
-	X(RATE, "rate", "too many wrong proofs from this address")                    \
-	X(TOKEN_RATE, "token-rate", "the token is used too often")                    \
-	X(REFUSED, "refused", "the request is not allowed")                           \
+#define SIGN_RESULTS(X)                                                                        \
+	X(OK, "ok", "signed")                                                                  \
+	X(NO_TOKEN, "no-token", "no such token")                                               \
+	X(TOKEN_USED, "token-used", "the token was used by another key")                       \
+	X(TOKEN_EXPIRED, "token-expired", "the token has expired")                             \
+	X(TOKEN_REVOKED, "token-revoked", "the token was revoked")                             \
+	X(TOKEN_NAME, "token-name", "the token is made for another name")                      \
+	X(PROOF, "proof", "the proof does not match the token")                                \
+	X(NAME_TAKEN, "name-taken", "a node of that name exists and has another key")          \
+	X(NAME_INVALID, "name-invalid", "the name is no lower case DNS label")                 \
+	X(REQUEST, "request", "the certificate request cannot be read")                        \
+	X(CERTIFICATE, "certificate", "the certificate is none of this cluster's")             \
+	X(EXPIRED, "expired", "the certificate ended more than 30 days ago")                   \
+	X(UNKNOWN, "unknown-node", "the node was removed from the cluster")                    \
+	X(STALE, "joined-anew", "the node has joined anew since")                              \
+	X(SUPERSEDED, "superseded", "the certificate was renewed, and the next one is in use") \
+	X(RATE, "rate", "too many wrong proofs from this address")                             \
+	X(TOKEN_RATE, "token-rate", "the token is used too often")                             \
+	X(REFUSED, "refused", "the request is not allowed")                                    \
 	X(FAILED, "failed", "the ca could not write its ledger")
 
 enum sign_result {
@@ -120,6 +131,16 @@ struct message_signed {
 	uint16_t nchain; /* leaf, intermediate, root */
 	uint16_t len[3];
 	uint8_t chain[3 * 2048]; /* DER, one after the other */
+	uint16_t nlabels;
+	char labels[16][128]; /* "key=value", granted */
+};
+
+/* A node as the ca's ledger has it: what the manager's registry is brought in line with. */
+struct message_node {
+	char name[64]; /* NUL-terminated */
+	uint8_t removed;
+	uint64_t incarnation;
+	uint64_t issue_min;
 	uint16_t nlabels;
 	char labels[16][128]; /* "key=value", granted */
 };

@@ -3,6 +3,8 @@
 #include "crypto/aead.h"
 
 #include "gateway/clock.h"
+#include "gateway/control/credentials.h"
+#include "gateway/control/nodes.h"
 #include "gateway/control/state.h"
 #include "gateway/control/status.h"
 #include "gateway/control/uplink.h"
@@ -36,7 +38,7 @@ time_t control_wall(void *control)
 
 static int add_member(struct control *c, struct snapshot *s, struct member *m, bool keep_up)
 {
-	struct snapshot_peer sp = {.keep_up = keep_up};
+	struct snapshot_peer sp = {.keep_up = keep_up, .fresh = m->fresh};
 	int err;
 
 	if (!strcmp(m->name, c->node->name))
@@ -65,6 +67,7 @@ static int build_snapshot(struct control *c, struct snapshot **out)
 
 	if (err)
 		return err;
+	s->wall = control_wall(c);
 	HASH_ITER(hh, c->watch.members, m, tmp)
 	{
 		err = add_member(c, s, m, keep_up);
@@ -89,6 +92,7 @@ fail:
 static void on_members(evutil_socket_t fd, short what, void *arg)
 {
 	struct control *c = arg;
+	struct member *m, *tmp;
 	struct snapshot *s;
 	int err = build_snapshot(c, &s);
 
@@ -102,6 +106,8 @@ static void on_members(evutil_socket_t fd, short what, void *arg)
 		return;
 	}
 	engine_publish(c->engine, s);
+	HASH_ITER(hh, c->watch.members, m, tmp)
+	m->fresh = false; /* it was said */
 	err = watch_save(&c->watch, AT_FDCWD);
 	if (err)
 		log_error("last state not saved", "reason", strerrordesc_np(-err), NULL);
@@ -227,11 +233,14 @@ static void on_engine(evutil_socket_t fd, short what, void *arg)
 struct client {
 	struct control *control;
 	struct bufferevent *bev;
+	struct nodes_query *query; /* whose answer it waits for */
 	bool answered;
 };
 
 static void client_free(struct client *cl)
 {
+	if (cl->query)
+		nodes_cancel(cl->query);
 	cl->control->clients--;
 	bufferevent_free(cl->bev);
 	free(cl);
@@ -272,6 +281,28 @@ static void client_answer(struct client *cl, json_t *a)
 	bufferevent_disable(cl->bev, EV_READ);
 }
 
+static void on_nodes(void *arg, json_t *list)
+{
+	struct client *cl = arg;
+
+	cl->query = NULL;
+	client_answer(cl, list);
+}
+
+/* Some answers have to be fetched first. */
+static bool client_waits(struct client *cl, const char *line, size_t len)
+{
+	json_t *q = json_loadb(line, len, JSON_REJECT_DUPLICATES, NULL);
+	const char *cmd = json_string_value(json_object_get(q, "cmd"));
+	bool waits =
+		cmd && !strcmp(cmd, "nodes") && !nodes_ask(&cl->query, cl->control, on_nodes, cl);
+
+	json_decref(q);
+	if (waits)
+		bufferevent_disable(cl->bev, EV_READ);
+	return waits;
+}
+
 static void on_client_read(struct bufferevent *bev, void *arg)
 {
 	struct client *cl = arg;
@@ -279,9 +310,9 @@ static void on_client_read(struct bufferevent *bev, void *arg)
 	size_t len;
 	char *line = evbuffer_readln(in, &len, EVBUFFER_EOL_LF);
 
-	if (line)
+	if (line && !client_waits(cl, line, len))
 		client_answer(cl, answer(cl->control, line, len));
-	else if (evbuffer_get_length(in) > CONTROL_LINE_MAX)
+	else if (!line && evbuffer_get_length(in) > CONTROL_LINE_MAX)
 		client_free(cl);
 	free(line);
 }
@@ -430,25 +461,32 @@ static int first_members(struct control *c)
 	return 0; /* a manager will tell */
 }
 
-static int start_engine(struct control *c)
+int control_open_wolf(struct control *c)
 {
-	const struct control_params *p = c->params;
-	struct wolf_params wp = {
-		.trust = p->identity->trust,
+	const struct identity *id = c->params->identity;
+	const struct wolf_params wp = {
+		.trust = id->trust,
 		.cluster = c->node->cluster,
-		.chain = &p->identity->chain,
-		.key = p->identity->key,
+		.chain = &id->chain,
+		.key = id->key,
 		.admit = engine_admit,
 		.admit_arg = &c->engine,
 		.wall = control_wall,
 		.wall_arg = c,
 	};
+
+	return wolf_new(&c->wolf, &wp);
+}
+
+static int start_engine(struct control *c)
+{
+	const struct control_params *p = c->params;
 	struct snapshot *s;
 	int err;
 
 	if (p->ntun < CONTROL_WORKERS || p->nudp < CONTROL_WORKERS)
 		return -EINVAL;
-	err = wolf_new(&c->wolf, &wp);
+	err = control_open_wolf(c);
 	if (err)
 		return err;
 	err = first_members(c);
@@ -464,8 +502,18 @@ static int start_engine(struct control *c)
 	return err;
 }
 
+static void on_second(evutil_socket_t fd, short what, void *arg)
+{
+	struct control *c = arg;
+
+	(void)fd;
+	(void)what;
+	credentials_tick(c, control_wall(c), clock_now());
+}
+
 static int start(struct control *c)
 {
+	const struct timeval second = {.tv_sec = 1};
 	const struct control_params *p = c->params;
 	int err = start_engine(c);
 
@@ -475,9 +523,12 @@ static int start(struct control *c)
 	c->on_listen = listen_to(c, p->control_fd, on_listen);
 	c->on_engine = listen_to(c, engine_event_fd(c->engine), on_engine);
 	c->on_members = evtimer_new(c->base, on_members, c);
-	if (!c->on_parent || !c->on_listen || !c->on_engine || !c->on_members)
+	c->on_second = event_new(c->base, -1, EV_PERSIST, on_second, c);
+	if (!c->on_parent || !c->on_listen || !c->on_engine || !c->on_members || !c->on_second ||
+	    event_add(c->on_second, &second) < 0)
 		return -ENOMEM;
 	if (!c->node->is_static) {
+		credentials_begin(c);
 		err = uplink_new(&c->uplink, c);
 		if (err)
 			return err;
@@ -511,6 +562,8 @@ int control_run(const struct control_params *p)
 	engine_stop(c.engine);
 	watch_clear(&c.watch);
 	wolf_put(c.wolf);
+	credentials_clear(&c);
+	event_drop(c.on_second);
 	event_drop(c.on_members);
 	event_drop(c.on_engine);
 	event_drop(c.on_listen);

@@ -3,6 +3,7 @@
 #pragma once
 #include "gateway/control/control.h"
 #include "gateway/control/watch.h"
+#include "gateway/renewal.h"
 #include <event2/event.h>
 
 #define CONTROL_MTU 1420
@@ -13,7 +14,7 @@ struct control {
 	const struct control_params *params;
 	const struct node *node;
 	struct event_base *base;
-	struct event *on_parent, *on_engine, *on_listen, *on_members;
+	struct event *on_parent, *on_engine, *on_listen, *on_members, *on_second;
 	struct wolf *wolf; /* of tunnels */
 	struct engine *engine;
 	struct watch watch;    /* members; of static peers too */
@@ -23,11 +24,14 @@ struct control {
 	unsigned clients;
 	int64_t strangers_since; /* refusals of strangers in this second */
 	unsigned strangers;
-	time_t floor; /* no clock before this is believed */
+	struct renewal renewal; /* of our certificate; not with one's own PKI */
+	time_t floor;           /* no clock before this is believed */
 	int exit_code;
 };
 
 /* Seconds since the epoch, never before the floor. */
 time_t control_wall(void *control);
+/* Makes c->wolf from our identity as it is now; the old one stays the caller's to put. */
+int control_open_wolf(struct control *c);
 /* The members have changed: a new snapshot is built and published soon. */
 void control_members_changed(struct control *c);

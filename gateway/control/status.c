@@ -2,6 +2,7 @@
 #include "gateway/control/status.h"
 
 #include "gateway/clock.h"
+#include "gateway/control/credentials.h"
 #include "gateway/control/uplink.h"
 #include <stdio.h>
 #include <string.h>
@@ -188,12 +189,16 @@ static void judge_peers(struct control *c, json_t *reasons)
 static void judge_cert(struct control *c, json_t *reasons)
 {
 	const struct cert_info *own = &c->params->identity->info;
+	const char *why = credentials_why(c);
 	time_t now = control_wall(c);
+	char text[400];
 
-	if (now >= own->not_after)
-		because(reasons, "our certificate has expired");
-	else if (now - own->not_before > (own->not_after - own->not_before) * 4 / 5)
-		because(reasons, "our certificate is past 80 % of its life");
+	if (!renewal_late(own, now))
+		return;
+	snprintf(text, sizeof(text), "our certificate %s%s%s",
+	         renewal_expired(own, now) ? "has expired" : "is past 80 % of its life",
+	         *why ? ": " : "", why);
+	because(reasons, text);
 }
 
 static void judge_manager(struct control *c, json_t *reasons)

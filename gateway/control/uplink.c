@@ -1,8 +1,10 @@
 /* SPDX-License-Identifier: GPL-3.0-or-later */
 #include "gateway/control/uplink.h"
 
+#include "crypto/proof.h"
 #include "crypto/secret.h"
 #include "gateway/clock.h"
+#include "gateway/control/credentials.h"
 #include "gateway/h2.h"
 #include <errno.h>
 #include <netdb.h>
@@ -23,6 +25,7 @@
 struct uplink {
 	struct control *control;
 	struct wolf *wolf;          /* without admission: whoever is a manager of the cluster */
+	struct wolf *anonymous;     /* the same, and without our certificate, which has ended */
 	unsigned manager, endpoint; /* whom we try */
 	int fd;
 	struct event *io, *timer;
@@ -30,11 +33,13 @@ struct uplink {
 	struct h2 *h2;
 	int64_t born; /* of the attempt */
 	unsigned backoff;
+	bool proving; /* this connection is anonymous: for a renewal alone */
+	bool renewed; /* we have a new certificate to show */
 	bool reachable;
 	time_t since;
 	char error[256];   /* of the last attempt */
 	char refused[256]; /* what we hold against this connection; the callbacks may not end it */
-	void *announce, *watch; /* addresses of these tell answers apart */
+	void *announce, *watch, *renew; /* addresses of these tell answers apart */
 };
 
 static void uplink_connect(struct uplink *u);
@@ -87,6 +92,7 @@ static void drop_connection(struct uplink *u)
 	if (u->fd >= 0)
 		close(u->fd);
 	u->fd = -1;
+	renewal_lost(&u->control->renewal);
 	watch_cut(&u->control->watch);
 }
 
@@ -146,12 +152,51 @@ static void on_line(void *arg, void *user, const char *line, size_t len)
 	}
 }
 
+struct uplink_question {
+	void (*fn)(void *arg, int status, const char *body, size_t len); /* NULL: forgotten */
+	void *arg;
+};
+
+static void take_question(struct uplink_question *q, int status, const char *body, size_t len)
+{
+	if (q->fn)
+		q->fn(q->arg, status, body, len);
+	free(q);
+}
+
+void uplink_forget(struct uplink_question *q)
+{
+	q->fn = NULL;
+}
+
+static void take_renewal(struct uplink *u, int status, const char *body, size_t len,
+                         const char *why)
+{
+	struct control *c = u->control;
+
+	if (!status) { /* the connection ended first */
+		renewal_lost(&c->renewal);
+		return;
+	}
+	u->renewed = credentials_answer(c, status, body, len, why, control_wall(c), clock_now());
+	if (!u->renewed && u->proving) /* it is of no other use */
+		snprintf(u->refused, sizeof(u->refused), "%s", credentials_why(c));
+}
+
 static void on_response(void *arg, void *user, int status, const char *body, size_t len,
                         const char *why)
 {
 	struct uplink *u = arg;
 	char text[16];
 
+	if (user == &u->renew) {
+		take_renewal(u, status, body, len, why);
+		return;
+	}
+	if (user != &u->announce && user != &u->watch) {
+		take_question(user, status, body, len);
+		return;
+	}
 	if ((user == &u->announce && status == 200) || h2_over(u->h2))
 		return;
 	snprintf(text, sizeof(text), "%d", status);
@@ -160,8 +205,6 @@ static void on_response(void *arg, void *user, int status, const char *body, siz
 	         why ? why : "", NULL);
 	if (user == &u->watch)
 		snprintf(u->refused, sizeof(u->refused), "the watch ended: %s", text);
-	(void)body;
-	(void)len;
 }
 
 static const struct h2_client_ops ops = {.response = on_response, .line = on_line};
@@ -198,20 +241,60 @@ static void ask(struct uplink *u)
 	h2_ask_watch(u->h2, path, &u->watch);
 }
 
+/* As soon as there is a connection to bind the proof to. */
+static void ask_renewal(struct uplink *u, int64_t now)
+{
+	uint8_t exporter[PROOF_EXPORTER_LEN];
+	char *text;
+
+	if (!h2_up(u->h2) || stream_exporter(h2_stream(u->h2), exporter))
+		return;
+	text = credentials_question(u->control, exporter, control_wall(u->control), now);
+	if (text && h2_ask(u->h2, "POST", "/v1/renew", text, strlen(text), &u->renew))
+		renewal_lost(&u->control->renewal); /* the next second */
+	free(text);
+}
+
 static int start_tls(struct uplink *u)
 {
+	const struct cert_info *own = &u->control->params->identity->info;
 	const struct node *n = u->control->node;
 	struct cert_expect expect = {
 		.cluster = n->cluster, .node = uplink_manager(u), .role = ROLE_MANAGER};
 	struct stream *s;
-	int err = stream_dial(&s, u->wolf, ALPN_CONTROL, &expect);
+	int err;
 
+	u->proving = renewal_expired(own, control_wall(u->control));
+	err = stream_dial(&s, u->proving ? u->anonymous : u->wolf,
+	                  u->proving ? ALPN_JOIN : ALPN_CONTROL, &expect);
 	if (err)
 		return err;
 	err = h2_client_new(&u->h2, s, &ops, u, clock_now());
-	if (!err)
+	if (!err && !u->proving)
 		ask(u);
 	return err;
+}
+
+int uplink_get(struct uplink_question **out, struct uplink *u, const char *path,
+               void (*fn)(void *arg, int status, const char *body, size_t len), void *arg)
+{
+	struct uplink_question *q;
+	int err;
+
+	if (!u->h2 || !h2_up(u->h2) || h2_over(u->h2) || u->proving)
+		return -ENOTCONN;
+	q = malloc(sizeof(*q));
+	if (!q)
+		return -ENOMEM;
+	*q = (struct uplink_question){fn, arg};
+	err = h2_ask(u->h2, "GET", path, NULL, 0, q);
+	if (err) {
+		free(q);
+		return err == -EPIPE ? -ENOTCONN : err;
+	}
+	*out = q;
+	event_active(u->io, EV_WRITE, 0);
+	return 0;
 }
 
 /* -- bytes -------------------------------------------------------------------------------------------- */
@@ -273,6 +356,24 @@ static int connected(struct uplink *u)
 	return err ? -err : start_tls(u);
 }
 
+static int open_wolf(struct uplink *u);
+
+/* With the new certificate, at once: the manager is as reachable as it was. */
+static void reconnect(struct uplink *u)
+{
+	struct wolf *old = u->wolf;
+
+	u->renewed = false;
+	if (open_wolf(u))
+		u->wolf = old; /* it goes on as long as the old certificate does */
+	else
+		wolf_put(old);
+	h2_close(u->h2);
+	write_some(u, clock_now());
+	drop_connection(u);
+	arm(u, 0);
+}
+
 static void uplink_io(evutil_socket_t fd, short what, void *arg)
 {
 	struct uplink *u = arg;
@@ -289,6 +390,11 @@ static void uplink_io(evutil_socket_t fd, short what, void *arg)
 	} else if (what & EV_READ) {
 		err = read_some(u, now);
 	}
+	if (u->renewed) {
+		reconnect(u);
+		return;
+	}
+	ask_renewal(u, now);
 	if (*u->refused) {
 		h2_close(u->h2);
 		err = -EPIPE;
@@ -387,17 +493,36 @@ static void on_timer(evutil_socket_t fd, short what, void *arg)
 		uplink_io(u->fd, EV_WRITE, u);
 }
 
-int uplink_new(struct uplink **out, struct control *c)
+static int open_wolf(struct uplink *u)
 {
-	struct identity *id = c->params->identity;
+	const struct control *c = u->control;
+	const struct identity *id = c->params->identity;
 	struct wolf_params p = {
 		.trust = id->trust,
 		.cluster = c->node->cluster,
 		.chain = &id->chain,
 		.key = id->key,
 		.wall = control_wall,
-		.wall_arg = c,
+		.wall_arg = u->control,
 	};
+
+	return wolf_new(&u->wolf, &p);
+}
+
+static int open_anonymous(struct uplink *u)
+{
+	const struct wolf_params p = {
+		.trust = u->control->params->identity->trust,
+		.cluster = u->control->node->cluster,
+		.wall = control_wall,
+		.wall_arg = u->control,
+	};
+
+	return wolf_new(&u->anonymous, &p);
+}
+
+int uplink_new(struct uplink **out, struct control *c)
+{
 	struct uplink *u = calloc(1, sizeof(*u));
 	int err;
 
@@ -407,9 +532,12 @@ int uplink_new(struct uplink **out, struct control *c)
 	u->fd = -1;
 	u->since = time(NULL);
 	snprintf(u->error, sizeof(u->error), "not tried yet");
-	err = wolf_new(&u->wolf, &p);
+	err = open_wolf(u);
 	if (err)
 		goto fail_wolf;
+	err = open_anonymous(u);
+	if (err)
+		goto fail_timer;
 	u->timer = evtimer_new(c->base, on_timer, u);
 	if (!u->timer) {
 		err = -ENOMEM;
@@ -419,6 +547,7 @@ int uplink_new(struct uplink **out, struct control *c)
 	*out = u;
 	return 0;
 fail_timer:
+	wolf_put(u->anonymous);
 	wolf_put(u->wolf);
 fail_wolf:
 	free(u);
@@ -431,6 +560,7 @@ void uplink_free(struct uplink *u)
 		return;
 	drop_connection(u);
 	event_free(u->timer);
+	wolf_put(u->anonymous);
 	wolf_put(u->wolf);
 	free(u);
 }

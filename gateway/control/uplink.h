@@ -3,7 +3,8 @@
  *
  * One HTTP/2 connection over TLS 1.3 with our certificate; the other end must show one of role
  * manager, of our cluster. It is kept, and made again with backoff to the next manager when it ends;
- * the data plane goes on without. Control's thread.
+ * the data plane goes on without. Our certificate is renewed over it; where that has ended, over one
+ * without a certificate (ginnel-join/1), whose body proves by the old key who we are. Control's thread.
  */
 #pragma once
 #include "gateway/control/state.h"
@@ -19,3 +20,13 @@ const char *uplink_manager(const struct uplink *u);
 bool uplink_reachable(const struct uplink *u, time_t *since);
 /* "" or why not. */
 const char *uplink_error(const struct uplink *u);
+
+/* One GET over the connection, for whoever asks us. fn is called once, from the loop: status 0 if the
+ * connection ended first. *out is for uplink_forget until then. -ENOTCONN no manager is there, -EAGAIN
+ * too much is asked at once, -ENOMEM.
+ */
+struct uplink_question;
+int uplink_get(struct uplink_question **out, struct uplink *u, const char *path,
+               void (*fn)(void *arg, int status, const char *body, size_t len), void *arg);
+/* fn will not be called. */
+void uplink_forget(struct uplink_question *q);

@@ -176,6 +176,17 @@ static int parse_labels(struct member *m, json_t *labels)
 	return 0;
 }
 
+/* 0 if it is not there: an older manager, or a state from before. */
+static int parse_number(json_t *j, const char *key, uint64_t *out)
+{
+	json_t *v = json_object_get(j, key);
+
+	if (v && (!json_is_integer(v) || json_integer_value(v) < 0))
+		return -EBADMSG;
+	*out = (uint64_t)json_integer_value(v);
+	return 0;
+}
+
 static int member_parse(struct member **out, json_t *j, const struct node *n)
 {
 	const char *name = json_string_value(json_object_get(j, "name"));
@@ -191,7 +202,8 @@ static int member_parse(struct member **out, json_t *j, const struct node *n)
 		return -ENOMEM;
 	snprintf(m->name, sizeof(m->name), "%s", name);
 	m->incarnation = (uint64_t)json_integer_value(incarnation);
-	if (cert_role_parse(&m->role, role) ||
+	if (cert_role_parse(&m->role, role) || parse_number(j, "issue", &m->issue) ||
+	    parse_number(j, "issue_min", &m->issue_min) ||
 	    parse_prefixes(m, json_object_get(j, "prefixes"), n) ||
 	    parse_endpoints(m, json_object_get(j, "endpoints"), n) ||
 	    parse_labels(m, json_object_get(j, "labels"))) {
@@ -328,6 +340,8 @@ static void inherit(struct member *m, const struct member *before)
 {
 	m->peer = before->peer ? peer_get(before->peer) : NULL;
 	m->logged = before->logged;
+	m->fresh = before->fresh;
+	m->fresh_asked = before->fresh_asked;
 }
 
 static enum watch_result take_sync(struct watch *w, char *why, size_t max)

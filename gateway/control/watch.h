@@ -20,6 +20,7 @@ struct member {
 	char name[CERT_NAME_MAX + 1];
 	enum cert_role role;
 	uint64_t incarnation;
+	uint64_t issue, issue_min; /* of its newest certificate; what it should be at least */
 	unsigned nprefixes, nendpoints;
 	struct prefix prefixes[WATCH_PREFIXES];
 	struct endpoint endpoints[SNAPSHOT_ENDPOINTS];
@@ -27,6 +28,8 @@ struct member {
 	json_t *json;      /* as it came, for the disk; a reference */
 	struct peer *peer; /* a reference; control makes it; NULL for this node itself */
 	unsigned logged;   /* changes of the peer that the log has seen */
+	bool fresh;        /* its session is to be made anew; credentials.c */
+	int64_t fresh_asked;
 	UT_hash_handle hh;
 };
 

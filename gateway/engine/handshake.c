@@ -445,6 +445,9 @@ static void snapshot_changed(struct handshake *h)
 {
 	struct session_listener *l;
 
+	for (unsigned i = 0; i < h->snapshot->npeers; i++)
+		if (h->snapshot->peers[i].fresh)
+			h->snapshot->peers[i].peer->dial.wanted = true;
 	for (unsigned i = 0; i < HANDSHAKE_HALF_MAX; i++) {
 		struct half *half = &h->halves[i];
 		const struct snapshot_peer *sp;

@@ -102,6 +102,8 @@ const char *snapshot_refuses(const struct snapshot *s, const struct peer *p,
 		return "the node is no longer in the cluster";
 	if (sp->incarnation && sp->incarnation != info->incarnation)
 		return "the node has joined anew";
+	if (s->wall > info->not_after)
+		return "the node's certificate has ended";
 	return NULL;
 }
 

@@ -15,6 +15,7 @@ struct snapshot_peer {
 	struct peer *peer;    /* a reference of ours */
 	uint64_t incarnation; /* the registry's; 0: any (static peers) */
 	bool keep_up;         /* lane 0 is open without a packet */
+	bool fresh;           /* a new session is to take over from the present one */
 	unsigned nendpoints;
 	struct endpoint endpoints[SNAPSHOT_ENDPOINTS];
 };
@@ -23,6 +24,7 @@ struct snapshot {
 	uint64_t serial;   /* set by engine_publish */
 	struct wolf *wolf; /* a reference of ours */
 	char self_name[CERT_NAME_MAX + 1];
+	time_t wall; /* when it was made: sessions whose certificate ended before are over; 0: none */
 	struct route_table *routes; /* values: struct peer, or self */
 	struct peer *self;          /* stands for this node in routes; never dialled */
 	unsigned npeers;

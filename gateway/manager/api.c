@@ -47,6 +47,7 @@ struct api_client {
 	struct api *api;
 	struct seat *seat;
 	uint64_t incarnation;
+	time_t not_after; /* of the certificate that proved it */
 	void *conn;
 	bool cut;
 	LIST_HEAD(, watcher) watchers;
@@ -586,27 +587,28 @@ static void cut_oldest_of(struct api *a, const struct seat *s)
 	}
 }
 
-int api_client_new(struct api_client **out, struct api *a, const char *node, uint64_t incarnation,
-                   void *conn, time_t wall)
+int api_client_new(struct api_client **out, struct api *a, const struct cert_info *node, void *conn,
+                   time_t wall)
 {
 	struct api_client *c = calloc(1, sizeof(*c));
 
 	if (!c)
 		return -ENOMEM;
-	c->seat = seat_find(a, node);
+	c->seat = seat_find(a, node->node);
 	if (!c->seat) {
 		free(c);
 		return -ENOMEM;
 	}
 	c->api = a;
-	c->incarnation = incarnation;
+	c->incarnation = node->incarnation;
+	c->not_after = node->not_after;
 	c->conn = conn;
 	LIST_INIT(&c->watchers);
 	if (c->seat->clients >= API_CLIENTS_PER_NODE)
 		cut_oldest_of(a, c->seat);
 	c->seat->clients++;
 	TAILQ_INSERT_TAIL(&a->clients, c, in);
-	registry_node_seen(a->registry, node, wall);
+	registry_node_seen(a->registry, node->node, wall);
 	*out = c;
 	return 0;
 }
@@ -697,6 +699,9 @@ void api_tick(struct api *a, int64_t now, time_t wall)
 {
 	struct api_client *c;
 
+	TAILQ_FOREACH(c, &a->clients, in)
+	if (wall > c->not_after)
+		cut(c, "the node's certificate has ended");
 	if (now - a->seen_at >= API_SEEN_EVERY) {
 		a->seen_at = now;
 		TAILQ_FOREACH(c, &a->clients, in)

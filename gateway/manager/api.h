@@ -38,8 +38,8 @@ void api_free(struct api *a); /* no client may be left; takes NULL */
 uint64_t api_refused(const struct api *a);
 
 /* A node's connection is up. May cut the oldest of the same node. -ENOMEM. */
-int api_client_new(struct api_client **out, struct api *a, const char *node, uint64_t incarnation,
-                   void *conn, time_t wall);
+int api_client_new(struct api_client **out, struct api *a, const struct cert_info *node, void *conn,
+                   time_t wall);
 void api_client_free(struct api_client *c); /* takes NULL */
 
 /* For h2_server_ops. */
@@ -52,7 +52,9 @@ ssize_t api_watch(struct api_client *c, struct h2_request *r, char *buf, size_t 
  * within registry_on_change: from the next turn of the loop, so that several changes are one.
  */
 void api_changed(struct api *a);
-/* Once a second or so: when nodes were seen, written now and then. */
+/* Once a second or so: when nodes were seen, written now and then; who came by a certificate that
+ * ended is cut.
+ */
 void api_tick(struct api *a, int64_t now, time_t wall);
 
 /* -- the request alone, for tests ---------------------------------------------------------------- */

@@ -150,9 +150,9 @@ static int on_up(void *arg, struct h2 *h)
 	struct conns *cs = c->conns;
 	const struct cert_info *peer = stream_peer(h2_stream(h));
 
+	if (stream_exporter(h2_stream(h), c->source.exporter) < 0)
+		return -EPROTO;
 	if (h2_joiner(h)) {
-		if (stream_exporter(h2_stream(h), c->source.exporter) < 0)
-			return -EPROTO;
 		c->kind = CONN_JOINER;
 		conn_into(c, CONN_JOINER);
 		if (cs->of[CONN_JOINER].n > MANAGER_JOINERS_MAX)
@@ -165,7 +165,7 @@ static int on_up(void *arg, struct h2 *h)
 	c->kind = CONN_NODE;
 	conn_into(c, CONN_NODE);
 	log_info("node connected", "peer", c->name, "address", c->source.text, NULL);
-	return api_client_new(&c->client, cs->api, peer->node, peer->incarnation, c, time(NULL));
+	return api_client_new(&c->client, cs->api, peer, c, time(NULL));
 }
 
 static void on_request(void *arg, struct h2 *h, struct h2_request *r, const char *method,
@@ -174,8 +174,8 @@ static void on_request(void *arg, struct h2 *h, struct h2_request *r, const char
 	struct conn *c = arg;
 	int64_t now = clock_now();
 
-	if (h2_joiner(h)) {
-		h2_set_user(r, c);
+	if (h2_joiner(h) || enroll_path(path)) {
+		h2_set_user(r, c); /* by this it is told from what api answers */
 		enroll_request(c->conns->enroll, &c->source, r, method, path, body, len, now);
 		return;
 	}
@@ -186,10 +186,10 @@ static void on_closed(void *arg, struct h2_request *r)
 {
 	struct conn *c = arg;
 
-	if (c->client)
-		api_closed(c->client, r);
-	else
+	if (h2_user(r) == c)
 		enroll_closed(c->conns->enroll, r);
+	else if (c->client)
+		api_closed(c->client, r);
 }
 
 static ssize_t on_watch(void *arg, struct h2_request *r, char *buf, size_t max)

@@ -1,7 +1,6 @@
 /* SPDX-License-Identifier: GPL-3.0-or-later */
 #include "gateway/manager/enroll.h"
 
-#include "crypto/token.h"
 #include "gateway/log.h"
 #include "gateway/manager/records.h"
 #include <errno.h>
@@ -19,6 +18,8 @@ struct waiting {
 	int64_t deadline;
 	struct enroll_ask *ask;
 	char source[64];
+	void (*own)(void *arg, const struct message_signed *a); /* the manager's own question */
+	void *own_arg;
 };
 
 struct enroll {
@@ -41,6 +42,11 @@ int enroll_new(struct enroll **out, struct registry *r, int ca_fd)
 	e->ca_fd = ca_fd;
 	*out = e;
 	return 0;
+}
+
+int enroll_follow(struct enroll *e)
+{
+	return message_send(e->ca_fd, MESSAGE_NODES, 0, NULL, 0, NULL, 0);
 }
 
 static void waiting_clear(struct waiting *w)
@@ -83,7 +89,7 @@ static void reply_json(struct h2_request *r, int status, json_t *j)
 static void refuse(struct h2_request *r, const char *source, const char *name, int status,
                    const char *reason, const char *text)
 {
-	log_warn("join refused", "peer", name, "address", source, "reason", reason, "text", text,
+	log_warn("request refused", "peer", name, "address", source, "reason", reason, "text", text,
 	         NULL);
 	reply_json(r, status, json_pack("{s:s, s:s}", "error", reason, "text", text));
 }
@@ -143,71 +149,6 @@ static void refuse_errno(const struct enroll *e, struct h2_request *r, const cha
 
 /* -- the question ------------------------------------------------------------------------------ */
 
-static const char *string_of(const json_t *j, const char *key, size_t *len)
-{
-	const json_t *v = json_object_get(j, key);
-
-	*len = json_string_length(v);
-	return json_string_value(v);
-}
-
-/* Hex of 1 to max bytes. */
-static bool bytes_of(const json_t *j, const char *key, uint8_t *out, size_t max, uint16_t *n)
-{
-	size_t len;
-	const char *text = string_of(j, key, &len);
-
-	if (!text || len < 2 || len > 2 * max || record_hex_parse(out, len / 2, text, len) < 0)
-		return false;
-	*n = (uint16_t)(len / 2);
-	return true;
-}
-
-static int parse_ask(struct enroll_ask *a, const json_t *j, const char **why)
-{
-	const char *name, *token, *version;
-	size_t len;
-
-	*why = "name: it is no lower case DNS label of 1 to 63 characters";
-	name = string_of(j, "name", &len);
-	if (!name || strlen(name) != len || !cert_name_ok(name))
-		return -EINVAL;
-	memcpy(a->sign.name, name, len + 1);
-	*why = "token: it is not the 16 hex digits of a token's id";
-	token = string_of(j, "token", &len);
-	if (!token || record_hex_parse(a->sign.token_id, sizeof(a->sign.token_id), token, len) < 0)
-		return -EINVAL;
-	*why = "csr: it is no hex of at most 2048 bytes";
-	if (!bytes_of(j, "csr", a->sign.csr, sizeof(a->sign.csr), &a->sign.csr_len))
-		return -EINVAL;
-	*why = "proof: it is no hex of at most 72 bytes";
-	if (!bytes_of(j, "proof", a->sign.sig, sizeof(a->sign.sig), &a->sign.sig_len))
-		return -EINVAL;
-	*why = "endpoints: it is no list of at most 8 texts ADDR:PORT";
-	if (record_endpoints_parse(a->endpoints, &a->nendpoints, json_object_get(j, "endpoints")) <
-	    0)
-		return -EINVAL;
-	*why = "version: it is no text of at most 31 characters";
-	version = string_of(j, "version", &len);
-	if (!version || strlen(version) != len || !record_version_ok(version))
-		return -EINVAL;
-	memcpy(a->version, version, len + 1);
-	a->sign.kind = SIGN_JOIN;
-	return 0;
-}
-
-int enroll_parse(struct enroll_ask *out, const char *body, size_t len, const char **why)
-{
-	json_t *j = h2_json(body, len);
-	int err;
-
-	memset(out, 0, sizeof(*out));
-	*why = "the body is no JSON object";
-	err = json_is_object(j) ? parse_ask(out, j, why) : -EINVAL;
-	json_decref(j);
-	return err;
-}
-
 static struct waiting *find_seq(struct enroll *e, uint32_t seq)
 {
 	for (unsigned i = 0; i < ENROLL_WAITING_MAX; i++)
@@ -248,6 +189,26 @@ static int send_asks(struct enroll *e)
 	}
 }
 
+int enroll_own(struct enroll *e, const struct message_sign *q,
+               void (*fn)(void *arg, const struct message_signed *a), void *arg, int64_t now)
+{
+	struct waiting *w = find_seq(e, 0);
+
+	if (!w)
+		return -EBUSY;
+	*w = (struct waiting){.deadline = now + ENROLL_DEADLINE, .own = fn, .own_arg = arg};
+	w->ask = calloc(1, sizeof(*w->ask));
+	if (!w->ask)
+		return -ENOMEM;
+	w->ask->sign = *q;
+	w->seq = next_seq(e);
+	if (send_asks(e) < 0) {
+		waiting_clear(w);
+		return -EPIPE;
+	}
+	return 0;
+}
+
 /* Takes ask. */
 static void ask_ca(struct enroll *e, const struct enroll_source *from, struct h2_request *r,
                    struct enroll_ask *ask, int64_t now)
@@ -275,21 +236,39 @@ static void ask_ca(struct enroll *e, const struct enroll_source *from, struct h2
 
 static int check_ask(const struct enroll *e, const struct enroll_ask *ask)
 {
+	if (ask->sign.kind != SIGN_JOIN)
+		return 0;
 	if (!registry_endpoints_ok(e->registry, ask->endpoints, ask->nendpoints))
 		return -EINVAL;
 	return registry_has_room(e->registry, ask->sign.name);
 }
 
+/* What a path asks for; 0: nothing of ours. */
+static enum sign_kind kind_of(const char *path)
+{
+	if (!strcmp(path, "/v1/join"))
+		return SIGN_JOIN;
+	if (!strcmp(path, "/v1/renew"))
+		return SIGN_RENEW;
+	return strcmp(path, "/v1/leave") ? 0 : SIGN_LEAVE;
+}
+
+bool enroll_path(const char *path)
+{
+	return kind_of(path) == SIGN_RENEW;
+}
+
 void enroll_request(struct enroll *e, const struct enroll_source *from, struct h2_request *r,
                     const char *method, const char *path, const char *body, size_t len, int64_t now)
 {
+	enum sign_kind kind = kind_of(path);
 	struct enroll_ask *ask;
 	const char *why;
 	int err;
 
-	if (strcmp(path, "/v1/join") != 0) {
+	if (!kind) {
 		refuse(r, from->text, NULL, 404, "not-found",
-		       "without a certificate there is /v1/join alone");
+		       "without a certificate there are /v1/join, /v1/renew and /v1/leave alone");
 		return;
 	}
 	if (strcmp(method, "POST") != 0) {
@@ -301,7 +280,7 @@ void enroll_request(struct enroll *e, const struct enroll_source *from, struct h
 		refuse(r, from->text, NULL, 503, "failed", "no memory");
 		return;
 	}
-	if (enroll_parse(ask, body, len, &why) < 0) {
+	if (enroll_parse(ask, kind, body, len, &why) < 0) {
 		refuse(r, from->text, NULL, 400, "bad-request", why);
 		free(ask);
 		return;
@@ -321,7 +300,7 @@ void enroll_closed(struct enroll *e, struct h2_request *r)
 
 	for (unsigned i = 0; i < ENROLL_WAITING_MAX; i++) {
 		w = &e->waiting[i];
-		if (w->r != r)
+		if (!w->seq || w->r != r)
 			continue;
 		if (w->sent)
 			w->r = NULL; /* the answer still comes: the place is kept */
@@ -332,18 +311,37 @@ void enroll_closed(struct enroll *e, struct h2_request *r)
 
 /* -- the ca's answer --------------------------------------------------------------------------- */
 
+int enroll_chain(const struct message_signed *a, struct cert_chain *out)
+{
+	size_t at = 0;
+
+	if (a->nchain < 2 || a->nchain > CERT_CHAIN_MAX)
+		return -EBADMSG;
+	for (unsigned i = 0; i < a->nchain; i++) {
+		if (a->len[i] == 0 || a->len[i] > CERT_DER_MAX || a->len[i] > sizeof(a->chain) - at)
+			return -EBADMSG;
+		out->at[i].der = a->chain + at;
+		out->at[i].len = a->len[i];
+		at += a->len[i];
+	}
+	out->n = a->nchain;
+	return 0;
+}
+
 static json_t *certificates(const struct message_signed *a)
 {
 	json_t *list = json_array();
+	struct cert_chain chain;
 	char pem[PEM_MAX];
-	size_t at = 0, len;
+	size_t len;
 
-	for (unsigned i = 0; i < a->nchain; i++) {
+	if (enroll_chain(a, &chain) < 0)
+		goto fail;
+	for (unsigned i = 0; i < chain.n; i++) {
 		len = 0;
-		if (cert_to_pem(pem, sizeof(pem), &len, a->chain + at, a->len[i]) < 0 ||
+		if (cert_to_pem(pem, sizeof(pem), &len, chain.at[i].der, chain.at[i].len) < 0 ||
 		    json_array_append_new(list, json_stringn(pem, len)) < 0)
 			goto fail;
-		at += a->len[i];
 	}
 	return list;
 fail:
@@ -392,44 +390,38 @@ static json_t *welcome(struct enroll *e, const struct registry_node *n,
  * certificate is about to be handed on.
  */
 static int read_signed(const struct message_signed *a, const struct enroll_ask *ask,
-                       struct registry_node *n)
+                       struct cert_info *info)
 {
-	struct cert_info info;
-	size_t total = 0;
+	struct cert_chain chain;
 
-	if (a->nchain < 2 || a->nchain > CERT_CHAIN_MAX)
+	if (enroll_chain(a, &chain) < 0 ||
+	    cert_parse(info, chain.at[0].der, chain.at[0].len) != CERT_OK ||
+	    strcmp(info->node, ask->sign.name) != 0 || info->role != a->role ||
+	    info->incarnation != a->incarnation)
 		return -EBADMSG;
-	for (unsigned i = 0; i < a->nchain; i++) {
-		if (a->len[i] == 0 || a->len[i] > CERT_DER_MAX)
-			return -EBADMSG;
-		total += a->len[i];
-	}
-	if (total > sizeof(a->chain) || cert_parse(&info, a->chain, a->len[0]) != CERT_OK ||
-	    strcmp(info.node, ask->sign.name) != 0 || info.role != a->role ||
-	    info.incarnation != a->incarnation)
-		return -EBADMSG;
-	memcpy(n->name, info.node, sizeof(n->name));
-	n->role = info.role;
-	n->incarnation = info.incarnation;
-	memcpy(n->spki, info.spki, sizeof(n->spki));
-	n->labels = info.labels;
-	n->cert_not_after = info.not_after;
 	return 0;
 }
 
-static void finish(struct enroll *e, struct waiting *w, const struct message_signed *a, time_t wall)
+static void node_of(struct registry_node *n, const struct cert_info *info)
+{
+	memcpy(n->name, info->node, sizeof(n->name));
+	n->incarnation = info->incarnation;
+	n->issue = info->issue;
+	memcpy(n->spki, info->spki, sizeof(n->spki));
+	n->labels = info->labels;
+	n->cert_not_after = info->not_after;
+}
+
+static void finish_join(struct enroll *e, struct waiting *w, const struct cert_info *info,
+                        const struct message_signed *a, time_t wall)
 {
 	struct registry_node *n = &e->node;
 	json_t *j;
 	int err;
 
 	memset(n, 0, sizeof(*n));
-	err = read_signed(a, w->ask, n);
-	if (err) {
-		refuse(w->r, w->source, w->ask->sign.name, 503, "ca",
-		       "the ca's answer cannot be used");
-		return;
-	}
+	node_of(n, info);
+	n->role = info->role;
 	n->joined = n->last_seen = wall;
 	n->nendpoints = w->ask->nendpoints;
 	memcpy(n->endpoints, w->ask->endpoints, sizeof(n->endpoints));
@@ -446,6 +438,69 @@ static void finish(struct enroll *e, struct waiting *w, const struct message_sig
 	reply_json(w->r, 200, j);
 }
 
+/* What is in the registry is the node's own certificate: a manager's process has another. */
+static int note_renewal(struct enroll *e, const struct cert_info *info)
+{
+	struct registry_node *n = &e->node;
+	int err = registry_node_get(e->registry, info->node, n);
+
+	if (err || info->role != ROLE_NODE)
+		return err;
+	node_of(n, info);
+	return registry_node_put(e->registry, n);
+}
+
+/* A node that the ca knows and we do not was joined by a manager whose write failed: it asks again. */
+static void finish_renewal(struct enroll *e, struct waiting *w, const struct cert_info *info,
+                           const struct message_signed *a)
+{
+	json_t *j;
+	int err = note_renewal(e, info);
+
+	if (err == -ENOENT) {
+		refuse(w->r, w->source, info->node, 403, sign_result_name(SIGN_UNKNOWN),
+		       sign_result_text(SIGN_UNKNOWN));
+		return;
+	}
+	if (err) {
+		refuse_errno(e, w->r, w->source, info->node, err);
+		return;
+	}
+	j = json_pack("{s:o, s:o}", "certificates", certificates(a), "labels",
+	              record_labels_format(&info->labels));
+	if (j)
+		log_info("certificate renewed", "peer", info->node, "address", w->source, NULL);
+	reply_json(w->r, 200, j);
+}
+
+static void finish_leave(struct enroll *e, struct waiting *w)
+{
+	const char *name = w->ask->sign.name;
+	int err = registry_node_remove(e->registry, name);
+
+	if (err && err != -ENOENT) {
+		refuse_errno(e, w->r, w->source, name, err);
+		return;
+	}
+	log_info("node left", "peer", name, "address", w->source, NULL);
+	reply_json(w->r, 200, json_object());
+}
+
+static void finish(struct enroll *e, struct waiting *w, const struct message_signed *a, time_t wall)
+{
+	struct cert_info info;
+
+	if (w->ask->sign.kind == SIGN_LEAVE)
+		finish_leave(e, w);
+	else if (read_signed(a, w->ask, &info) < 0)
+		refuse(w->r, w->source, w->ask->sign.name, 503, "ca",
+		       "the ca's answer cannot be used");
+	else if (w->ask->sign.kind == SIGN_JOIN)
+		finish_join(e, w, &info, a, wall);
+	else
+		finish_renewal(e, w, &info, a);
+}
+
 static void answered(struct enroll *e, struct waiting *w, const struct message_signed *a,
                      time_t wall)
 {
@@ -458,16 +513,79 @@ static void answered(struct enroll *e, struct waiting *w, const struct message_s
 		       sign_result_name(result), sign_result_text(result));
 }
 
+/* -- what the ca says unasked ------------------------------------------------------------------ */
+
+static int labels_of(struct cert_labels *out, const struct message_node *m)
+{
+	memset(out, 0, sizeof(*out));
+	if (m->nlabels > CERT_LABELS_MAX)
+		return -EBADMSG;
+	for (unsigned i = 0; i < m->nlabels; i++)
+		if (!memchr(m->labels[i], '\0', sizeof(m->labels[i])) ||
+		    cert_labels_add(out, m->labels[i]) < 0)
+			return -EBADMSG;
+	return 0;
+}
+
+static void note_error(const char *name, int err)
+{
+	if (err && err != -ENOENT)
+		log_error("registry: a node's change was not written; it is at the next start",
+		          "peer", name, "reason", strerrordesc_np(-err), NULL);
+}
+
+/* The ledger decides; the registry follows. What a kill between the two left behind is told again at
+ * the next start. A node that only the ledger knows has yet to get its answer.
+ */
+static int take_node(struct enroll *e)
+{
+	struct registry_node *n = &e->node;
+	struct message_node m;
+	struct cert_labels labels;
+	int err;
+
+	memcpy(&m, e->message.body, sizeof(m));
+	if (!memchr(m.name, '\0', sizeof(m.name)) || !cert_name_ok(m.name) ||
+	    labels_of(&labels, &m) < 0)
+		return -EBADMSG;
+	err = registry_node_get(e->registry, m.name, n);
+	if (!err && m.removed) {
+		err = registry_node_remove(e->registry, m.name);
+		if (!err)
+			log_info("node removed", "peer", m.name, NULL);
+	} else if (!err && n->incarnation == m.incarnation &&
+	           (n->issue_min != m.issue_min || !cert_labels_equal(&n->labels, &labels))) {
+		n->issue_min = m.issue_min;
+		n->labels = labels;
+		err = registry_node_put(e->registry, n);
+		if (!err)
+			log_info("node labelled", "peer", m.name, NULL);
+	}
+	note_error(m.name, err);
+	return 0;
+}
+
 static int take_answer(struct enroll *e, time_t wall, void (*wake)(void *user))
 {
 	struct waiting *w;
 
+	if (e->message.head.type == MESSAGE_NODE)
+		return take_node(e);
 	if (e->message.head.type != MESSAGE_SIGNED)
 		return -EBADMSG;
 	memcpy(&e->answer, e->message.body, sizeof(e->answer));
 	w = e->message.head.seq ? find_seq(e, e->message.head.seq) : NULL;
 	if (!w)
 		return 0; /* it came too late: that joiner has been answered */
+	if (w->own) {
+		struct waiting done = *w;
+
+		w->ask = NULL;
+		waiting_clear(w); /* first: it may ask again at once */
+		done.own(done.own_arg, &e->answer);
+		free(done.ask);
+		return 0;
+	}
 	if (w->r) {
 		void *user = h2_user(w->r);
 
@@ -501,6 +619,8 @@ void enroll_tick(struct enroll *e, int64_t now, void (*wake)(void *user))
 		w = &e->waiting[i];
 		if (w->seq == 0 || now < w->deadline)
 			continue;
+		if (w->own)
+			w->own(w->own_arg, NULL);
 		if (w->r) {
 			void *user = h2_user(w->r);
 

@@ -1,7 +1,9 @@
 /* SPDX-License-Identifier: GPL-3.0-or-later */
-/* enroll - join: carries a joiner's proof to the ca, and what it signs back.
+/* enroll - join, renew, leave: carries a proof to the ca, and what it signs back.
  *
- * Judges nothing but form: whoever may join is the ca's to say, which verifies the proof itself.
+ * Judges nothing but form: whoever may join or renew is the ca's to say, which verifies the proof
+ * itself. Who renews is not asked for a certificate in TLS: the one in the body counts, also where it
+ * has ended, so that both a node's own connection and a joiner's do.
  * Before a token can be used up, the overlay must have room; before a joiner is answered, it is in
  * the registry. Whatever fails after the ca signed is mended by asking again with the same key.
  * Manager's thread. README.md has the API.
@@ -20,6 +22,9 @@ struct enroll;
 int enroll_new(struct enroll **out, struct registry *r, int ca_fd);
 void enroll_free(struct enroll *e); /* no request may be left; takes NULL */
 
+/* Asks the ca to tell of its nodes: the registry is brought in line with its ledger. Once, at start. */
+int enroll_follow(struct enroll *e);
+
 /* Who asks: the address as IPv6 (IPv4 mapped), and the exporter of the connection. */
 struct enroll_source {
 	uint8_t address[16];
@@ -27,7 +32,9 @@ struct enroll_source {
 	char text[64]; /* of the address, for the log */
 };
 
-/* For h2_server_ops, of a joiner. Answers now, or when the ca has; h2_user(r) is the owner's, and is
+/* Is this path one of those below, for who is let in with a certificate? */
+bool enroll_path(const char *path);
+/* For h2_server_ops, of a joiner; of a node, if enroll_path says so. Answers now, or when the ca has; h2_user(r) is the owner's, and is
  * given to wake below.
  */
 void enroll_request(struct enroll *e, const struct enroll_source *from, struct h2_request *r,
@@ -40,6 +47,13 @@ void enroll_closed(struct enroll *e, struct h2_request *r);
 int enroll_readable(struct enroll *e, time_t wall, void (*wake)(void *user));
 /* Once a second or so: who waits too long is answered. */
 void enroll_tick(struct enroll *e, int64_t now, void (*wake)(void *user));
+/* A question of the manager's own: fn is told what the ca says, or NULL: it did not answer. 0, or
+ * -EBUSY, -ENOMEM, -EPIPE: fn is not called.
+ */
+int enroll_own(struct enroll *e, const struct message_sign *q,
+               void (*fn)(void *arg, const struct message_signed *a), void *arg, int64_t now);
+/* The chain in an answer that says OK; the bytes are the answer's. -EBADMSG. */
+int enroll_chain(const struct message_signed *a, struct cert_chain *out);
 /* How many wait for the ca. */
 unsigned enroll_waiting(const struct enroll *e);
 
@@ -52,5 +66,8 @@ struct enroll_ask {
 	char version[REGISTRY_VERSION_MAX + 1];
 };
 
-/* {"name","token","csr","proof","endpoints","version"}: 0, or -EINVAL with what is wrong in why. */
-int enroll_parse(struct enroll_ask *out, const char *body, size_t len, const char **why);
+/* SIGN_JOIN: {"name","token","csr","proof","endpoints","version"}; SIGN_RENEW:
+ * {"certificate","csr","proof"}; SIGN_LEAVE: {"certificate","proof"}. 0, or -EINVAL with what is wrong in why.
+ */
+int enroll_parse(struct enroll_ask *out, enum sign_kind kind, const char *body, size_t len,
+                 const char **why);

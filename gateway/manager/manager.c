@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: GPL-3.0-or-later */
 #include "gateway/manager/manager.h"
 
+#include "crypto/secret.h"
 #include "crypto/wolf.h"
 #include "gateway/clock.h"
 #include "gateway/log.h"
@@ -9,6 +10,7 @@
 #include "gateway/manager/enroll.h"
 #include "gateway/manager/registry.h"
 #include "gateway/message.h"
+#include "gateway/renewal.h"
 #include <errno.h>
 #include <event2/event.h>
 #include <fcntl.h>
@@ -36,6 +38,7 @@ struct manager {
 	struct api *api;
 	struct enroll *enroll;
 	struct conns conns;
+	struct renewal renewal;
 	struct message message;
 	int exit_code;
 };
@@ -135,6 +138,81 @@ static void registry_changed(void *arg)
 	event_active(m->on_change, EV_READ, 0);
 }
 
+/* -- its own certificate ------------------------------------------------------------------------ */
+
+static int open_wolf(struct manager *m);
+
+/* What is connected goes on with what it was accepted with, until its own certificate ends. */
+static void use_renewed(struct manager *m)
+{
+	struct wolf *old = m->wolf;
+
+	if (open_wolf(m) < 0) {
+		m->wolf = old;
+		log_error("the new certificate cannot be used before a restart", NULL);
+		return;
+	}
+	wolf_put(old);
+	m->conns.wolf = m->wolf;
+	log_info("certificate renewed", "process", "manager", NULL);
+}
+
+static void on_renewed(void *arg, const struct message_signed *a)
+{
+	struct manager *m = arg;
+	struct cert_chain chain = {.n = 0};
+
+	if (!a) {
+		renewal_failed(&m->renewal, clock_now(), "the ca does not answer");
+	} else if (a->result != SIGN_OK || enroll_chain(a, &chain) < 0) {
+		renewal_failed(&m->renewal, clock_now(), sign_result_text(a->result));
+	} else if (!renewal_take(&m->renewal, m->params->identity, AT_FDCWD, "manager", &chain,
+	                         time(NULL), clock_now())) {
+		use_renewed(m);
+		return;
+	}
+	log_warn("certificate not renewed", "process", "manager", "reason", m->renewal.why, NULL);
+}
+
+/* The ca sits beside us: no connection to bind the proof to, and nobody between. */
+static void renew(struct manager *m, int64_t now)
+{
+	static const uint8_t no_exporter[32];
+	const struct identity *own = m->params->identity;
+	struct message_sign *q = calloc(1, sizeof(*q));
+	struct renewal_proof p;
+	int err = q ? renewal_ask(&m->renewal, own, no_exporter, &p) : -ENOMEM;
+
+	if (!err) {
+		q->kind = SIGN_RENEW;
+		memcpy(q->name, own->info.node, sizeof(q->name));
+		q->cert_len = (uint16_t)own->chain.at[0].len;
+		memcpy(q->cert, own->chain.at[0].der, q->cert_len);
+		q->csr_len = (uint16_t)p.csr_len;
+		memcpy(q->csr, p.csr, p.csr_len);
+		q->sig_len = (uint16_t)p.sig_len;
+		memcpy(q->sig, p.sig, p.sig_len);
+		err = enroll_own(m->enroll, q, on_renewed, m, now);
+	}
+	if (err)
+		renewal_failed(&m->renewal, now, strerrordesc_np(-err));
+	free(q);
+}
+
+static void renewal_tick(struct manager *m, int64_t now)
+{
+	const struct cert_info *own = &m->params->identity->info;
+	time_t wall = time(NULL);
+
+	if (renewal_late(own, wall) && !m->renewal.warned) {
+		m->renewal.warned = true;
+		log_warn("certificate is past 80 % of its life", "process", "manager", "reason",
+		         m->renewal.why[0] ? m->renewal.why : "not renewed yet", NULL);
+	}
+	if (renewal_due(&m->renewal, wall, now))
+		renew(m, now);
+}
+
 static void on_second(evutil_socket_t fd, short what, void *arg)
 {
 	struct manager *m = arg;
@@ -145,6 +223,7 @@ static void on_second(evutil_socket_t fd, short what, void *arg)
 	conns_second(&m->conns, now);
 	enroll_tick(m->enroll, now, conn_wake);
 	api_tick(m->api, now, time(NULL));
+	renewal_tick(m, now);
 	if (m->deaf)
 		set_deaf(m, false);
 }
@@ -291,6 +370,7 @@ static void free_event(struct event *e)
 static void manager_clear(struct manager *m)
 {
 	conns_clear(&m->conns);
+	renewal_clear(&m->renewal);
 	api_free(m->api);
 	enroll_free(m->enroll);
 	registry_close(m->registry);
@@ -321,6 +401,8 @@ static int manager_open(struct manager *m)
 		err = api_new(&m->api, m->registry, &conn_api_ops);
 	if (!err)
 		err = enroll_new(&m->enroll, m->registry, m->params->ca_fd);
+	if (!err)
+		err = enroll_follow(m->enroll);
 	m->conns.base = m->base;
 	m->conns.wolf = m->wolf;
 	m->conns.api = m->api;
@@ -331,6 +413,7 @@ static int manager_open(struct manager *m)
 int manager_run(const struct manager_params *p)
 {
 	struct manager *m = calloc(1, sizeof(*m));
+	uint16_t chance = 0;
 	int err, code;
 
 	if (!m || p->nlisten < 1 || p->nlisten > MANAGER_LISTEN_MAX) {
@@ -338,6 +421,8 @@ int manager_run(const struct manager_params *p)
 		return 1;
 	}
 	m->params = p;
+	secret_random(&chance, sizeof(chance)); /* none: at its earliest, no harm */
+	renewal_begin(&m->renewal, &p->identity->info, chance);
 	conns_init(&m->conns);
 	signal(SIGPIPE, SIG_IGN);
 	err = manager_open(m);

@@ -39,7 +39,7 @@ int record_hex_parse(uint8_t *out, size_t n, const char *text, size_t len);
 /* Printable ASCII, at most REGISTRY_VERSION_MAX. */
 bool record_version_ok(const char *version);
 
-/* {"name","role","incarnation","spki","labels","prefixes","endpoints","cert_not_after","version"}:
+/* {"name","role","incarnation","issue","issue_min","spki","labels","prefixes","endpoints","cert_not_after","version"}:
  * all that watchers see of a node but last_seen, which changes without a revision.
  */
 json_t *record_node_format(const struct registry_node *n);

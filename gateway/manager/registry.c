@@ -467,7 +467,8 @@ int registry_node_put(struct registry *r, struct registry_node *n)
 	int err;
 
 	if (!cert_name_ok(n->name) || !cert_role_name(n->role) || n->incarnation > INT64_MAX ||
-	    n->labels.n > CERT_LABELS_MAX || !record_version_ok(n->version) ||
+	    n->issue > INT64_MAX || n->issue_min > INT64_MAX || n->labels.n > CERT_LABELS_MAX ||
+	    !record_version_ok(n->version) ||
 	    !registry_endpoints_ok(r, n->endpoints, n->nendpoints))
 		return -EINVAL;
 	if (old) {

@@ -34,6 +34,8 @@ struct registry_node {
 	char name[CERT_NAME_MAX + 1];
 	enum cert_role role;
 	uint64_t incarnation;
+	uint64_t issue;     /* of its newest certificate */
+	uint64_t issue_min; /* older ones say what no longer holds: the node is to renew */
 	uint8_t spki[32];
 	struct cert_labels labels;
 	unsigned nprefixes, nendpoints;

@@ -30,10 +30,18 @@
 #define FILE_SHM     REGISTRY_FILE "-shm"
 #define FILE_JOURNAL "-journal"
 
-#define SCHEMA_VERSION 1
+#define SCHEMA_VERSION 2
 #define APPLICATION_ID 0x676e6c31 /* "gnl1" */
 #define BUSY_WAIT_MS   2000       /* a killed predecessor may take a moment to be gone */
 #define PATH_TEXT_MAX  64
+
+/* What brings a file of version i + 1 to the next one. A new file is made of the first version's
+ * schema and takes them all.
+ */
+static const char *const migrations[SCHEMA_VERSION - 1] = {
+	"ALTER TABLE node ADD COLUMN issue INTEGER NOT NULL DEFAULT 0;"
+	"ALTER TABLE node ADD COLUMN issue_min INTEGER NOT NULL DEFAULT 0;",
+};
 
 /* -- names ----------------------------------------------------------------------------------- */
 
@@ -171,6 +179,31 @@ static int close_db(struct registry_file *f)
 	return registry_file_errno(rc);
 }
 
+/* In the caller's transaction. */
+static int migrate(sqlite3 *db, int64_t version)
+{
+	char pragma[48];
+	int err = 0;
+
+	for (; version < SCHEMA_VERSION && !err; version++)
+		err = registry_file_run(db, migrations[version - 1]);
+	snprintf(pragma, sizeof(pragma), "PRAGMA user_version = %d", SCHEMA_VERSION);
+	return err ? err : registry_file_run(db, pragma);
+}
+
+static int migrate_file(struct registry_file *f)
+{
+	int64_t version;
+	int err = query_int(f->db, "PRAGMA user_version", &version);
+
+	if (err || version == SCHEMA_VERSION)
+		return err;
+	err = registry_file_run(f->db, "BEGIN IMMEDIATE");
+	if (!err)
+		err = migrate(f->db, version);
+	return err ? err : registry_file_run(f->db, "COMMIT");
+}
+
 static int check_file(struct registry_file *f)
 {
 	int64_t id = 0, version = 0;
@@ -261,6 +294,8 @@ static int open_file(struct registry_file *f)
 		err = check_file(f);
 	if (!err)
 		err = settle_file(f);
+	if (!err)
+		err = migrate_file(f);
 	return err;
 }
 
@@ -307,13 +342,14 @@ static int fill_file(sqlite3 *db, const char *schema, int (*fill)(sqlite3 *db, c
 	char pragmas[80];
 	int err;
 
-	snprintf(pragmas, sizeof(pragmas), "PRAGMA application_id = %d; PRAGMA user_version = %d",
-	         APPLICATION_ID, SCHEMA_VERSION);
+	snprintf(pragmas, sizeof(pragmas), "PRAGMA application_id = %d", APPLICATION_ID);
 	err = registry_file_run(db, "PRAGMA synchronous = FULL; BEGIN");
 	if (!err)
 		err = registry_file_run(db, pragmas);
 	if (!err)
 		err = registry_file_run(db, schema);
+	if (!err)
+		err = migrate(db, 1);
 	if (!err)
 		err = fill(db, arg);
 	if (!err)

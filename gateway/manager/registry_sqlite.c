@@ -37,7 +37,7 @@ static const char schema[] = "CREATE TABLE cluster ("
 
 #define NODE_COLUMNS                                                               \
 	"name, role, incarnation, spki, labels, slot, endpoints, cert_not_after, " \
-	"joined, last_seen, version"
+	"joined, last_seen, version, issue, issue_min"
 
 enum statement { BEGIN, COMMIT, ROLLBACK, REVISION, PUT, GET, REMOVE, SEEN, STATEMENT_COUNT };
 
@@ -47,10 +47,10 @@ static const char *const statement_text[STATEMENT_COUNT] = {
 	[ROLLBACK] = "ROLLBACK",
 	[REVISION] = "UPDATE cluster SET revision = ?1 WHERE id = 1 AND revision = ?1 - 1",
 	[PUT] = "INSERT INTO node (" NODE_COLUMNS
-		") VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11)"
+		") VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12, ?13)"
 		" ON CONFLICT (name) DO UPDATE SET role = ?2, incarnation = ?3, spki = ?4,"
 		" labels = ?5, slot = ?6, endpoints = ?7, cert_not_after = ?8, joined = ?9,"
-		" last_seen = ?10, version = ?11",
+		" last_seen = ?10, version = ?11, issue = ?12, issue_min = ?13",
 	[GET] = "SELECT " NODE_COLUMNS " FROM node WHERE name = ?1",
 	[REMOVE] = "DELETE FROM node WHERE name = ?1",
 	[SEEN] = "UPDATE node SET last_seen = ?2 WHERE name = ?1",
@@ -328,6 +328,8 @@ static int read_row(struct store_row *row, sqlite3_stmt *st)
 	n->cert_not_after = (time_t)sqlite3_column_int64(st, 7);
 	n->joined = (time_t)sqlite3_column_int64(st, 8);
 	n->last_seen = (time_t)sqlite3_column_int64(st, 9);
+	n->issue = (uint64_t)sqlite3_column_int64(st, 11);
+	n->issue_min = (uint64_t)sqlite3_column_int64(st, 12);
 	return 0;
 }
 
@@ -459,6 +461,8 @@ static int put_row(struct store *s, const struct store_row *row)
 	sqlite3_bind_int64(st, 9, n->joined);
 	sqlite3_bind_int64(st, 10, n->last_seen);
 	sqlite3_bind_text(st, 11, n->version, -1, SQLITE_STATIC);
+	sqlite3_bind_int64(st, 12, (sqlite3_int64)n->issue);
+	sqlite3_bind_int64(st, 13, (sqlite3_int64)n->issue_min);
 	return step(s, PUT);
 }
 

@@ -24,7 +24,7 @@
  * syscalls(ca): lstat stat unlink fcntl access close lseek getpid mmap munmap geteuid fchown
  */
 
-#define LEDGER_VERSION     1
+#define LEDGER_VERSION     2
 #define LEDGER_APPLICATION 0x474e4c43 /* "GNLC" */
 #define LEDGER_BUSY_MS     2000       /* a predecessor that is just ending */
 #define LEDGER_PATH_MAX    64
@@ -48,6 +48,16 @@ static const char *const schema =
 	"CREATE TABLE nodes (name TEXT PRIMARY KEY, role INTEGER NOT NULL,"
 	" incarnation INTEGER NOT NULL, issue INTEGER NOT NULL, spki BLOB NOT NULL,"
 	" labels TEXT NOT NULL) WITHOUT ROWID;";
+
+/* What brings a file of version i + 1 to the next one; a new file takes them all. */
+static const char *const migrations[LEDGER_VERSION - 1] = {
+	"ALTER TABLE nodes ADD COLUMN next BLOB;"
+	"ALTER TABLE nodes ADD COLUMN manager_spki BLOB;"
+	"ALTER TABLE nodes ADD COLUMN manager_next BLOB;"
+	"ALTER TABLE nodes ADD COLUMN issue_min INTEGER NOT NULL DEFAULT 0;"
+	"ALTER TABLE nodes ADD COLUMN not_after INTEGER NOT NULL DEFAULT 0;"
+	"ALTER TABLE nodes ADD COLUMN removed INTEGER NOT NULL DEFAULT 0;",
+};
 
 /* -- SQLite's errors, statements, transactions ------------------------------------------------ */
 
@@ -218,15 +228,32 @@ static int token_row(sqlite3_stmt *s, struct ledger_token *t)
 	return 0;
 }
 
+#define NODE_COLUMNS                                                                      \
+	"name, role, incarnation, issue, spki, labels, next, manager_spki, manager_next," \
+	" issue_min, not_after, removed"
+
+/* NULL is no key. */
+static int column_key(sqlite3_stmt *s, int at, uint8_t out[32])
+{
+	if (sqlite3_column_type(s, at) == SQLITE_NULL)
+		return 0;
+	return column_blob(s, at, out, 32);
+}
+
 static int node_row(sqlite3_stmt *s, struct ledger_node *n)
 {
 	memset(n, 0, sizeof(*n));
 	if (column_text(s, 0, n->name, sizeof(n->name)) || column_role(s, 1, &n->role) ||
-	    column_blob(s, 4, n->spki, sizeof(n->spki)) ||
-	    labels_parse(&n->labels, (const char *)sqlite3_column_text(s, 5)))
+	    column_blob(s, 4, n->keys.spki, sizeof(n->keys.spki)) ||
+	    labels_parse(&n->labels, (const char *)sqlite3_column_text(s, 5)) ||
+	    column_key(s, 6, n->keys.next) || column_key(s, 7, n->manager_keys.spki) ||
+	    column_key(s, 8, n->manager_keys.next))
 		return -EBADMSG;
 	n->incarnation = (uint64_t)sqlite3_column_int64(s, 2);
 	n->issue = (uint64_t)sqlite3_column_int64(s, 3);
+	n->issue_min = (uint64_t)sqlite3_column_int64(s, 9);
+	n->not_after = sqlite3_column_int64(s, 10);
+	n->removed = sqlite3_column_int(s, 11) != 0;
 	return 0;
 }
 
@@ -274,6 +301,18 @@ static int ledger_connect(struct ledger *l, int dir)
 	                      "PRAGMA synchronous=FULL; PRAGMA journal_size_limit=1048576;");
 }
 
+/* Runs what a file of version `from` lacks, in the caller's transaction. */
+static int ledger_migrate(struct ledger *l, int from)
+{
+	char pragma[48];
+	int err = 0;
+
+	for (int v = from; v < LEDGER_VERSION && !err; v++)
+		err = ledger_exec(l, migrations[v - 1]);
+	snprintf(pragma, sizeof(pragma), "PRAGMA user_version=%d", LEDGER_VERSION);
+	return err ? err : ledger_exec(l, pragma);
+}
+
 static int ledger_pragma(struct ledger *l, const char *sql, int *out)
 {
 	sqlite3_stmt *s;
@@ -314,6 +353,13 @@ static int ledger_check(struct ledger *l)
 	sqlite3_finalize(s);
 	if (!ok)
 		return -EBADMSG;
+	if (version < LEDGER_VERSION) {
+		err = ledger_begin(l);
+		if (!err)
+			err = ledger_end(l, ledger_migrate(l, version));
+		if (err)
+			return err;
+	}
 	err = ledger_prepare(l, &s, "SELECT value FROM meta WHERE key = 'cluster'");
 	if (err)
 		return err;
@@ -371,14 +417,15 @@ static int ledger_fill(struct ledger *l, const char *cluster)
 	sqlite3_stmt *s;
 	int err;
 
-	snprintf(head, sizeof(head), "PRAGMA application_id=%d; PRAGMA user_version=%d;",
-	         LEDGER_APPLICATION, LEDGER_VERSION);
+	snprintf(head, sizeof(head), "PRAGMA application_id=%d;", LEDGER_APPLICATION);
 	err = ledger_begin(l);
 	if (err)
 		return err;
 	err = ledger_exec(l, head);
 	if (!err)
 		err = ledger_exec(l, schema);
+	if (!err)
+		err = ledger_migrate(l, 1);
 	if (!err)
 		err = ledger_prepare(l, &s, "INSERT INTO meta VALUES ('cluster', ?)");
 	if (!err) {
@@ -564,14 +611,12 @@ int ledger_token_each(struct ledger *l, int (*fn)(void *arg, const struct ledger
 
 /* -- nodes ------------------------------------------------------------------------------------ */
 
-int ledger_node_get(struct ledger *l, const char *name, struct ledger_node *out)
+static int node_select(struct ledger *l, const char *sql, const char *name, struct ledger_node *out)
 {
 	sqlite3_stmt *s;
 	int rc, err;
 
-	err = ledger_prepare(l, &s,
-	                     "SELECT name, role, incarnation, issue, spki, labels FROM nodes"
-	                     " WHERE name = ?");
+	err = ledger_prepare(l, &s, sql);
 	if (err)
 		return err;
 	sqlite3_bind_text(s, 1, name, -1, SQLITE_STATIC);
@@ -584,13 +629,36 @@ int ledger_node_get(struct ledger *l, const char *name, struct ledger_node *out)
 	return err;
 }
 
+int ledger_node_get(struct ledger *l, const char *name, struct ledger_node *out)
+{
+	return node_select(l, "SELECT " NODE_COLUMNS " FROM nodes WHERE name = ?", name, out);
+}
+
+int ledger_node_next(struct ledger *l, const char *after, struct ledger_node *out)
+{
+	return node_select(l,
+	                   "SELECT " NODE_COLUMNS " FROM nodes WHERE name > ?"
+	                   " ORDER BY name LIMIT 1",
+	                   after, out);
+}
+
+static void bind_key(sqlite3_stmt *s, int at, const uint8_t key[32])
+{
+	static const uint8_t none[32];
+
+	if (memcmp(key, none, sizeof(none)))
+		sqlite3_bind_blob(s, at, key, 32, SQLITE_STATIC);
+}
+
 static int node_write(struct ledger *l, const char *verb, const struct ledger_node *n)
 {
-	char labels[LABELS_TEXT_MAX], sql[96];
+	char labels[LABELS_TEXT_MAX], sql[256];
 	sqlite3_stmt *s;
 	int err;
 
-	snprintf(sql, sizeof(sql), "%s INTO nodes VALUES (?, ?, ?, ?, ?, ?)", verb);
+	snprintf(sql, sizeof(sql),
+	         "%s INTO nodes (" NODE_COLUMNS ") VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)",
+	         verb);
 	err = ledger_prepare(l, &s, sql);
 	if (err)
 		return err;
@@ -599,8 +667,14 @@ static int node_write(struct ledger *l, const char *verb, const struct ledger_no
 	sqlite3_bind_int(s, 2, (int)n->role);
 	sqlite3_bind_int64(s, 3, (int64_t)n->incarnation);
 	sqlite3_bind_int64(s, 4, (int64_t)n->issue);
-	sqlite3_bind_blob(s, 5, n->spki, sizeof(n->spki), SQLITE_STATIC);
+	sqlite3_bind_blob(s, 5, n->keys.spki, sizeof(n->keys.spki), SQLITE_STATIC);
 	sqlite3_bind_text(s, 6, labels, -1, SQLITE_STATIC);
+	bind_key(s, 7, n->keys.next);
+	bind_key(s, 8, n->manager_keys.spki);
+	bind_key(s, 9, n->manager_keys.next);
+	sqlite3_bind_int64(s, 10, (int64_t)n->issue_min);
+	sqlite3_bind_int64(s, 11, n->not_after);
+	sqlite3_bind_int(s, 12, n->removed);
 	return ledger_finish(l, s);
 }
 
@@ -616,7 +690,7 @@ int ledger_node_add(struct ledger *l, const struct ledger_node *n)
 	return ledger_end(l, node_write(l, "INSERT", n));
 }
 
-int ledger_next_issue(struct ledger *l, const char *name, uint64_t *issue)
+int ledger_next_issue(struct ledger *l, const char *name, time_t not_after, uint64_t *issue)
 {
 	struct ledger_node n;
 	int err = ledger_begin(l);
@@ -626,11 +700,129 @@ int ledger_next_issue(struct ledger *l, const char *name, uint64_t *issue)
 	err = ledger_node_get(l, name, &n);
 	if (!err) {
 		n.issue++;
+		if (n.not_after < not_after)
+			n.not_after = not_after;
 		err = node_write(l, "REPLACE", &n);
 	}
 	err = ledger_end(l, err);
 	if (!err)
 		*issue = n.issue;
+	return err;
+}
+
+/* -- renewal ---------------------------------------------------------------------------------- */
+
+/* The holder of `spki` asks for `next`. A key that proves itself ends the one before: who stole that
+ * may not renew by it. Until then its owner may ask again, for the answer may have been lost.
+ */
+static int keys_renew(struct ledger_keys *k, const uint8_t spki[32], const uint8_t next[32])
+{
+	static const uint8_t none[32];
+
+	if (!memcmp(k->spki, none, sizeof(none)) || !memcmp(k->next, spki, 32))
+		memcpy(k->spki, spki, 32);
+	else if (memcmp(k->spki, spki, 32))
+		return -EEXIST;
+	memcpy(k->next, next, 32);
+	return 0;
+}
+
+/* Is this certificate's holder in the cluster, as what it says? */
+static int holder_get(struct ledger *l, const struct cert_info *cert, struct ledger_node *n)
+{
+	int err = ledger_node_get(l, cert->node, n);
+
+	if (err)
+		return err;
+	if (n->removed)
+		return -ENOENT;
+	if (n->incarnation != cert->incarnation)
+		return -ESTALE;
+	return cert->role == ROLE_NODE || cert->role == n->role ? 0 : -EACCES;
+}
+
+int ledger_renew(struct ledger *l, const struct cert_info *cert, const uint8_t next[32],
+                 struct ledger_node *n)
+{
+	struct ledger_node now;
+	int err = ledger_begin(l);
+
+	if (err)
+		return err;
+	err = holder_get(l, cert, &now);
+	if (!err)
+		err = keys_renew(cert->role == ROLE_NODE ? &now.keys : &now.manager_keys,
+		                 cert->spki, next);
+	if (!err)
+		err = node_write(l, "REPLACE", &now);
+	err = ledger_end(l, err);
+	if (!err)
+		*n = now;
+	return err;
+}
+
+static bool holds(const struct ledger_keys *k, const uint8_t spki[32])
+{
+	return !memcmp(k->spki, spki, sizeof(k->spki)) || !memcmp(k->next, spki, sizeof(k->next));
+}
+
+int ledger_leave(struct ledger *l, const struct cert_info *cert)
+{
+	struct ledger_node n;
+	int err = ledger_begin(l);
+
+	if (err)
+		return err;
+	err = holder_get(l, cert, &n);
+	if (!err && n.role != ROLE_NODE)
+		err = -EACCES;
+	if (!err && !holds(&n.keys, cert->spki))
+		err = -EEXIST;
+	if (!err) {
+		n.removed = true;
+		err = node_write(l, "REPLACE", &n);
+	}
+	return ledger_end(l, err);
+}
+
+/* -- operators' acts -------------------------------------------------------------------------- */
+
+int ledger_remove(struct ledger *l, const char *name)
+{
+	struct ledger_node n;
+	int err = ledger_begin(l);
+
+	if (err)
+		return err;
+	err = ledger_node_get(l, name, &n);
+	if (!err && n.removed)
+		err = -ENOENT;
+	if (!err) {
+		n.removed = true;
+		err = node_write(l, "REPLACE", &n);
+	}
+	return ledger_end(l, err);
+}
+
+int ledger_label(struct ledger *l, const char *name, const struct cert_labels *labels,
+                 struct ledger_node *out)
+{
+	struct ledger_node n;
+	int err = ledger_begin(l);
+
+	if (err)
+		return err;
+	err = ledger_node_get(l, name, &n);
+	if (!err && n.removed)
+		err = -ENOENT;
+	if (!err && !cert_labels_equal(&n.labels, labels)) {
+		n.labels = *labels;
+		n.issue_min = n.issue + 1;
+		err = node_write(l, "REPLACE", &n);
+	}
+	err = ledger_end(l, err);
+	if (!err && out)
+		*out = n;
 	return err;
 }
 
@@ -667,15 +859,17 @@ static int join_node(struct ledger *l, const struct ledger_token *t, const char 
 	snprintf(n->name, sizeof(n->name), "%s", name);
 	n->role = t->role;
 	n->labels = t->labels;
-	memcpy(n->spki, spki, sizeof(n->spki));
+	memcpy(n->keys.spki, spki, sizeof(n->keys.spki));
 	err = ledger_node_get(l, name, &old);
 	if (!err) {
-		if (old.role != t->role)
+		if (old.role != t->role && !old.removed)
 			return -EEXIST;
-		if (!t->name[0] && memcmp(old.spki, spki, sizeof(old.spki)))
+		if (!t->name[0] && !old.removed && !holds(&old.keys, spki))
 			return -EEXIST;
 		n->incarnation = old.incarnation + 1;
 		n->issue = old.issue;
+		n->issue_min = old.issue_min;
+		n->not_after = old.not_after;
 		return node_write(l, "REPLACE", n);
 	}
 	if (err != -ENOENT)
@@ -725,7 +919,7 @@ int ledger_join(struct ledger *l, const uint8_t id[TOKEN_ID_LEN], const char *na
 	if (!err && again) {
 		err = ledger_node_get(l, name, &made);
 		/* Since then the name may have gone to another key, by a token made for it. */
-		if (err == -ENOENT || (!err && memcmp(made.spki, spki, sizeof(made.spki))))
+		if (err == -ENOENT || (!err && (made.removed || !holds(&made.keys, spki))))
 			err = -EEXIST;
 	} else if (!err) {
 		err = join_node(l, &t, name, spki, &made);

@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: GPL-3.0-or-later */
-/* ledger - what the ca knows of its own: names, incarnations, roles, labels, token verifiers.
+/* ledger - what the ca knows of its own: names, incarnations, roles, labels, keys, token verifiers.
  *
  * The registry may be copied, restored or written by a compromised manager; nothing is signed that
  * this ledger does not allow. SQLite (WAL, FULL) in the ca's folder. ca process, one thread;
@@ -7,6 +7,7 @@
  */
 #pragma once
 #include "crypto/token.h"
+#include <stdbool.h>
 
 #define LEDGER_FILE       "ledger.db"
 #define LEDGER_TOKENS_MAX 10000
@@ -32,12 +33,22 @@ struct ledger_token {
 	char used_name[CERT_NAME_MAX + 1];
 };
 
+/* The hash of the key that last proved itself, and of the one that it was renewed to and that has not
+ * proven itself yet: its owner may never have got the answer. All zero: none.
+ */
+struct ledger_keys {
+	uint8_t spki[32], next[32];
+};
+
 struct ledger_node {
 	char name[CERT_NAME_MAX + 1];
-	enum cert_role role;
+	enum cert_role role; /* ROLE_MANAGER: it has certificates of both roles */
 	uint64_t incarnation, issue;
-	uint8_t spki[32];
+	struct ledger_keys keys, manager_keys;
 	struct cert_labels labels;
+	uint64_t issue_min; /* certificates before this one say what no longer holds */
+	time_t not_after;   /* no certificate of this node ends later */
+	bool removed;       /* not in the cluster; kept for its numbers, which never come again */
 };
 
 /* All return 0 or, besides what is said below, -ENOSPC the disk is full, -EIO (then nothing more is
@@ -79,5 +90,28 @@ int ledger_join(struct ledger *l, const uint8_t id[TOKEN_ID_LEN], const char *na
                 const uint8_t spki[32], time_t now, struct ledger_node *n);
 /* The first node, by `ginnel init`. -EEXIST, -EINVAL. */
 int ledger_node_add(struct ledger *l, const struct ledger_node *n);
-/* Raises and returns the issue number of the next certificate of a node. -ENOENT. */
-int ledger_next_issue(struct ledger *l, const char *name, uint64_t *issue);
+/* Raises and returns the issue number of the next certificate of a node, which ends at not_after.
+ * -ENOENT.
+ */
+int ledger_next_issue(struct ledger *l, const char *name, time_t not_after, uint64_t *issue);
+/* May the holder of this certificate (its signature, dates and the proof are the caller's to judge)
+ * have the next one, for the key whose hash is next? One transaction, fsynced before it returns: the
+ * keys are noted. In this order: -ENOENT no such node, or removed; -ESTALE another incarnation: it
+ * joined anew; -EACCES the role is not its; -EEXIST its key was renewed, and the newer one has proven
+ * itself since. n is the node as it is now.
+ */
+int ledger_renew(struct ledger *l, const struct cert_info *cert, const uint8_t next[32],
+                 struct ledger_node *n);
+/* The same holder leaves: the node is removed. As ledger_renew; -EACCES besides: it is a manager. */
+int ledger_leave(struct ledger *l, const struct cert_info *cert);
+/* Not in the cluster any more: its name is free, its numbers are not. -ENOENT no such node, or removed
+ * before.
+ */
+int ledger_remove(struct ledger *l, const char *name);
+/* Its labels from now on; certificates issued before say what no longer holds. Nothing is written if
+ * they are as they were. -ENOENT no such node, or removed. n is the node after it, may be NULL.
+ */
+int ledger_label(struct ledger *l, const char *name, const struct cert_labels *labels,
+                 struct ledger_node *n);
+/* The node whose name follows `after` ("": the first). -ENOENT: there is none. */
+int ledger_node_next(struct ledger *l, const char *after, struct ledger_node *out);

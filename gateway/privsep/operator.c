@@ -163,7 +163,7 @@ static int read_name(struct operator* o, const json_t *j, char out[CERT_NAME_MAX
 		              "characters; use a-z, 0-9 and -",
 		              CERT_NAME_MAX);
 	err = ledger_node_get(o->ledger, name, &n);
-	if (!err && n.role != ROLE_NODE)
+	if (!err && n.role != ROLE_NODE && !n.removed)
 		return refuse(o,
 		              "token create: --name %s: that is a manager of this cluster; choose "
 		              "another name",
@@ -384,15 +384,151 @@ static int token_revoke(struct operator* o, json_t *request, struct operator_ans
 	return answer_text(out, "{}");
 }
 
+/* -- node-label, node-remove ------------------------------------------------------------------ */
+
+static int refuse_node(struct operator* o, const char *what, const char *name, int err)
+{
+	if (err == -ENOENT)
+		return refuse(o, "%s: there is no node %s; see `ginnel node list`", what, name);
+	return refuse_ledger(o, what, err);
+}
+
+/* Which node; it is there. */
+static int read_node(struct operator* o, const char *what, const json_t *request,
+                     struct ledger_node *n)
+{
+	const json_t *j = json_object_get(request, "name");
+	const char *name = json_string_value(j);
+	int err;
+
+	if (!name || strlen(name) != json_string_length(j) || !cert_name_ok(name))
+		return refuse(o,
+		              "%s: no node's name, which is a lower case DNS label; see `ginnel "
+		              "node list`",
+		              what);
+	err = ledger_node_get(o->ledger, name, n);
+	if (!err && n->removed)
+		err = -ENOENT;
+	return err ? refuse_node(o, what, name, err) : 0;
+}
+
+static void label_drop(struct cert_labels *l, const char *key)
+{
+	unsigned i = 0;
+
+	while (i < l->n && strcmp(l->at[i].key, key))
+		i++;
+	if (i == l->n)
+		return;
+	memmove(&l->at[i], &l->at[i + 1], (l->n - i - 1) * sizeof(l->at[0]));
+	memset(&l->at[--l->n], 0, sizeof(l->at[0]));
+}
+
+static size_t labels_bytes(const struct cert_labels *l)
+{
+	size_t n = 0;
+
+	for (unsigned i = 0; i < l->n; i++)
+		n += strlen(l->at[i].key) + 1 + strlen(l->at[i].value);
+	return n;
+}
+
+/* What is dropped first, then what is set: K- and K=V of one key is K=V. */
+static int apply_labels(struct operator* o, json_t *request, struct cert_labels *l)
+{
+	char text[CERT_LABEL_KEY_MAX + CERT_LABEL_VALUE_MAX + 2];
+	json_t *set = json_object_get(request, "set"), *drop = json_object_get(request, "drop"), *v;
+	const char *key;
+	size_t i;
+	int n, err;
+
+	if ((set && !json_is_object(set)) || (drop && !json_is_array(drop)))
+		return refuse(o, "request: set or drop is none; is ginnel newer than ginneld?");
+	json_array_foreach(drop, i, v)
+	{
+		if (!json_is_string(v))
+			return refuse(o, "node label: K-: no text; write K=V or K-");
+		label_drop(l, json_string_value(v));
+	}
+	json_object_foreach(set, key, v)
+	{
+		n = snprintf(text, sizeof(text), "%s=%s", key,
+		             json_is_string(v) ? json_string_value(v) : "");
+		err = n < 0 || (size_t)n >= sizeof(text) ? -EINVAL : cert_labels_add(l, text);
+		if (err == -E2BIG)
+			return refuse(o, "node label: more than %d labels; take some away with K-",
+			              CERT_LABELS_MAX);
+		if (err)
+			return refuse(o,
+			              "node label: \"%.63s\": not K=V, each 1 to %d of letters and "
+			              "digits with - _ . between (and / in K); mend it",
+			              key, CERT_LABEL_KEY_MAX);
+	}
+	if (labels_bytes(l) > OPERATOR_LABELS_BYTES)
+		return refuse(o,
+		              "node label: more than %d bytes together do not fit into a "
+		              "certificate; shorten them, or take some away with K-",
+		              OPERATOR_LABELS_BYTES);
+	return 0;
+}
+
+static int node_label(struct operator* o, json_t *request, struct operator_answer *out)
+{
+	static const char *const known[] = {"cmd", "name", "set", "drop", NULL};
+	struct cert_labels labels;
+	struct ledger_node n;
+	int err;
+
+	err = check_members(o, request, known);
+	if (!err)
+		err = read_node(o, "node label", request, &n);
+	if (err)
+		return err;
+	labels = n.labels;
+	err = apply_labels(o, request, &labels);
+	if (err)
+		return err;
+	err = ledger_label(o->ledger, n.name, &labels, &n);
+	if (err)
+		return refuse_node(o, "node label", n.name, err);
+	snprintf(out->changed, sizeof(out->changed), "%s", n.name);
+	return answer_json(out,
+	                   json_pack("{s:s,s:o,s:I}", "name", n.name, "labels",
+	                             labels_json(&n.labels), "issue_min", (json_int_t)n.issue_min));
+}
+
+static int node_remove(struct operator* o, json_t *request, struct operator_answer *out)
+{
+	static const char *const known[] = {"cmd", "name", NULL};
+	struct ledger_node n;
+	int err;
+
+	err = check_members(o, request, known);
+	if (!err)
+		err = read_node(o, "node remove", request, &n);
+	if (err)
+		return err;
+	if (n.role != ROLE_NODE)
+		return refuse(o,
+		              "node remove: %s is the manager, without which there is no cluster; "
+		              "remove the others, or make a new cluster",
+		              n.name);
+	err = ledger_remove(o->ledger, n.name);
+	if (err)
+		return refuse_node(o, "node remove", n.name, err);
+	snprintf(out->changed, sizeof(out->changed), "%s", n.name);
+	return answer_text(out, "{}");
+}
+
 /* -- the door --------------------------------------------------------------------------------- */
 
 static const struct {
 	const char *name;
 	int (*run)(struct operator* o, json_t *request, struct operator_answer *out);
 } commands[] = {
-	{"token-create", token_create},
-	{"token-list", token_list},
-	{"token-revoke", token_revoke},
+	{"token-create", token_create}, {"token-list", token_list},
+	{"token-revoke", token_revoke}, {"node-label", node_label},
+	{"node-remove", node_remove},
 };
 
 static int dispatch(struct operator* o, json_t *request, struct operator_answer *out)

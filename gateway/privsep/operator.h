@@ -5,6 +5,8 @@
  *   {"cmd":"token-list"} → [{"id","role","name","labels","expires","created_by","used","used_by",
  *                            "revoked"}]
  *   {"cmd":"token-revoke","id"} → {}
+ *   {"cmd":"node-label","name","set":{},"drop":[]} → {"name","labels":{},"issue_min"}
+ *   {"cmd":"node-remove","name"} → {}
  * or {"error":"what: why; what to do"}. Members may be missing where a default is meant (role node,
  * no name, no labels, one hour); unknown ones are refused. ca process, one thread.
  */
@@ -19,6 +21,7 @@
 struct operator_answer {
 	char *text;
 	size_t len;
+	char changed[CERT_NAME_MAX + 1]; /* the node that the manager is to be told of; "" : none */
 };
 
 /* Answers one line (without its newline) of the operator named by. pin is the root's key hash. 0;

@@ -19,6 +19,7 @@
 
 #include "crypto/ca.h"
 #include "crypto/keyfile.h"
+#include "crypto/proof.h"
 #include "crypto/secret.h"
 #include "gateway/clock.h"
 #include "gateway/log.h"
@@ -29,6 +30,7 @@
  * syscalls(ca): clock_gettime mlock munlock madvise
  */
 
+#define NEWS_MAX    64   /* nodes; more at once are told with all of them */
 #define KEY_PEM_MAX 4096 /* little, for it is locked in memory; ours are 227 bytes */
 
 /* Something done by one source, or with one token, within a window. */
@@ -41,6 +43,7 @@ struct often {
 struct signer {
 	struct ca *ca;
 	struct ledger *ledger;
+	struct cert_trust *trust; /* its own root */
 	uint8_t pin[32];
 	struct often wrong[SIGNER_WRONG_SOURCES];
 	struct often joins[SIGNER_JOIN_TOKENS];
@@ -109,7 +112,6 @@ out:
 /* The pin of tokens is the root's key, which stands last. */
 static int signer_pin(struct signer *s)
 {
-	struct cert_trust *t;
 	struct cert_chain c;
 	char pem[4096];
 	size_t len = 0;
@@ -119,11 +121,10 @@ static int signer_pin(struct signer *s)
 	assert(c.n > 0);
 	err = cert_to_pem(pem, sizeof(pem), &len, c.at[c.n - 1].der, c.at[c.n - 1].len);
 	if (!err)
-		err = cert_trust_new(&t, (const uint8_t *)pem, len);
+		err = cert_trust_new(&s->trust, (const uint8_t *)pem, len);
 	if (err)
 		return err;
-	cert_trust_pin(t, s->pin);
-	cert_trust_free(t);
+	cert_trust_pin(s->trust, s->pin);
 	return 0;
 }
 
@@ -161,6 +162,7 @@ void signer_free(struct signer *s)
 	if (!s)
 		return;
 	ledger_close(s->ledger);
+	cert_trust_free(s->trust);
 	ca_free(s->ca);
 	free(s);
 }
@@ -289,13 +291,14 @@ static enum sign_result join_result(int err)
 	}
 }
 
-static enum sign_result issue(struct signer *s, const struct ledger_node *n, const uint8_t *spki,
-                              size_t spki_len, time_t wall, struct message_signed *a)
+static enum sign_result issue(struct signer *s, const struct ledger_node *n, enum cert_role role,
+                              const uint8_t *spki, size_t spki_len, time_t wall,
+                              struct message_signed *a)
 {
 	struct ca_grant g = {
 		.cluster = ledger_cluster(s->ledger),
 		.node = n->name,
-		.role = n->role,
+		.role = role,
 		.labels = &n->labels,
 		.incarnation = n->incarnation,
 		.not_before = wall - CA_BACKDATE,
@@ -305,7 +308,7 @@ static enum sign_result issue(struct signer *s, const struct ledger_node *n, con
 	size_t at, len;
 	int err;
 
-	err = ledger_next_issue(s->ledger, n->name, &g.issue);
+	err = ledger_next_issue(s->ledger, n->name, g.not_after, &g.issue);
 	if (err) {
 		log_error("ledger cannot be written", "reason", strerrordesc_np(-err), NULL);
 		return SIGN_FAILED;
@@ -330,7 +333,7 @@ static enum sign_result issue(struct signer *s, const struct ledger_node *n, con
 		at += chain.at[i].len;
 	}
 	a->nchain = (uint16_t)(chain.n + 1);
-	a->role = (uint8_t)n->role;
+	a->role = (uint8_t)role;
 	a->incarnation = n->incarnation;
 	a->nlabels = (uint16_t)n->labels.n;
 	for (unsigned i = 0; i < n->labels.n; i++)
@@ -339,8 +342,8 @@ static enum sign_result issue(struct signer *s, const struct ledger_node *n, con
 	return SIGN_OK;
 }
 
-static enum sign_result judge(struct signer *s, const struct message_sign *q, time_t wall,
-                              int64_t now, struct message_signed *a)
+static enum sign_result judge_join(struct signer *s, const struct message_sign *q, time_t wall,
+                                   int64_t now, struct message_signed *a)
 {
 	uint8_t spki[CERT_SPKI_MAX], hash[32], token[16] = {0};
 	struct ledger_node n;
@@ -348,13 +351,6 @@ static enum sign_result judge(struct signer *s, const struct message_sign *q, ti
 	size_t spki_len;
 	int err;
 
-	if (q->kind != SIGN_JOIN)
-		return SIGN_REFUSED;
-	if (!q->csr_len || q->csr_len > sizeof(q->csr) || !q->sig_len ||
-	    q->sig_len > sizeof(q->sig) || !memchr(q->name, '\0', sizeof(q->name)))
-		return SIGN_REQUEST;
-	if (wrong_blocked(s, q->source, now))
-		return SIGN_RATE;
 	r = judge_proof(s, q, now);
 	if (r != SIGN_OK)
 		return r;
@@ -377,7 +373,140 @@ static enum sign_result judge(struct signer *s, const struct message_sign *q, ti
 		log_refused(q, sign_result_name(r));
 	else
 		often_count(s->joins, SIGNER_JOIN_TOKENS, token, now);
-	return r == SIGN_OK ? issue(s, &n, spki, spki_len, wall, a) : r;
+	return r == SIGN_OK ? issue(s, &n, n.role, spki, spki_len, wall, a) : r;
+}
+
+/* -- by a certificate that we issued ---------------------------------------------------------- */
+
+static enum sign_result refuse_cert(const struct message_sign *q, enum sign_result r,
+                                    const char *text)
+{
+	log_warn("renewal refused", "peer", q->name, "reason", sign_result_name(r), "text",
+	         text ? text : sign_result_text(r), NULL);
+	return r;
+}
+
+/* Is it ours, of the name that is asked for, and did it end no longer ago than the grace? This is the
+ * one place where a certificate that has ended counts for anything.
+ */
+static enum sign_result judge_cert(struct signer *s, const struct message_sign *q, time_t wall,
+                                   struct cert_info *cert)
+{
+	struct cert_expect expect = {.cluster = ledger_cluster(s->ledger), .node = q->name};
+	struct cert_chain own, chain = {.n = 1, .at = {{q->cert, q->cert_len}}};
+	enum cert_refusal why = cert_parse(cert, q->cert, q->cert_len);
+
+	if (why != CERT_OK)
+		return refuse_cert(q, SIGN_CERTIFICATE, cert_refusal_text(why));
+	if (wall > cert->not_after + CERT_GRACE)
+		return refuse_cert(q, SIGN_EXPIRED, NULL);
+	ca_chain(s->ca, &own);
+	for (unsigned i = 0; i < own.n; i++)
+		chain.at[chain.n++] = own.at[i];
+	expect.role = cert->role;
+	why = cert_judge(cert, s->trust, &chain, &expect,
+	                 wall > cert->not_after ? cert->not_after : wall);
+	return why == CERT_OK ? SIGN_OK : refuse_cert(q, SIGN_CERTIFICATE, cert_refusal_text(why));
+}
+
+/* Did its key sign the body on this connection? */
+static enum sign_result judge_holder(struct signer *s, const struct message_sign *q,
+                                     enum proof_kind kind, const uint8_t *body, size_t len,
+                                     int64_t now)
+{
+	uint8_t spki[CERT_SPKI_MAX];
+	size_t spki_len;
+
+	if (!cert_spki(q->cert, q->cert_len, spki, &spki_len) &&
+	    !proof_check(kind, spki, spki_len, q->exporter, body, len, q->sig, q->sig_len))
+		return SIGN_OK;
+	wrong_count(s, q->source, now);
+	return refuse_cert(q, SIGN_PROOF, NULL);
+}
+
+static enum sign_result renew_result(int err)
+{
+	switch (err) {
+	case 0:
+		return SIGN_OK;
+	case -ENOENT:
+		return SIGN_UNKNOWN;
+	case -ESTALE:
+		return SIGN_STALE;
+	case -EACCES:
+		return SIGN_CERTIFICATE;
+	case -EEXIST:
+		return SIGN_SUPERSEDED;
+	default:
+		return SIGN_FAILED;
+	}
+}
+
+static enum sign_result judge_renewal(struct signer *s, const struct message_sign *q, time_t wall,
+                                      int64_t now, struct message_signed *a)
+{
+	uint8_t spki[CERT_SPKI_MAX], hash[32];
+	struct cert_info cert;
+	struct ledger_node n;
+	enum sign_result r;
+	size_t spki_len;
+
+	r = judge_cert(s, q, wall, &cert);
+	if (r == SIGN_OK)
+		r = judge_holder(s, q, PROOF_RENEW, q->csr, q->csr_len, now);
+	if (r != SIGN_OK)
+		return r;
+	if (csr_parse(q->csr, q->csr_len, spki, &spki_len))
+		return refuse_cert(q, SIGN_REQUEST, NULL);
+	cert_spki_hash(spki, spki_len, hash);
+	if (!memcmp(hash, cert.spki, sizeof(hash)))
+		return refuse_cert(q, SIGN_REQUEST, "a renewal takes a new key");
+	r = renew_result(ledger_renew(s->ledger, &cert, hash, &n));
+	if (r != SIGN_OK)
+		return refuse_cert(q, r, NULL);
+	return issue(s, &n, cert.role, spki, spki_len, wall, a);
+}
+
+static enum sign_result judge_leave(struct signer *s, const struct message_sign *q, time_t wall,
+                                    int64_t now)
+{
+	struct cert_info cert;
+	enum sign_result r;
+
+	r = judge_cert(s, q, wall, &cert);
+	if (r == SIGN_OK)
+		r = judge_holder(s, q, PROOF_LEAVE, q->cert, q->cert_len, now);
+	if (r == SIGN_OK)
+		r = renew_result(ledger_leave(s->ledger, &cert));
+	return r;
+}
+
+static bool lengths_ok(const struct message_sign *q)
+{
+	bool cert = q->kind != SIGN_JOIN, csr = q->kind != SIGN_LEAVE;
+
+	return !csr == !q->csr_len && q->csr_len <= sizeof(q->csr) && q->sig_len &&
+	       q->sig_len <= sizeof(q->sig) && q->cert_len <= sizeof(q->cert) &&
+	       !cert == !q->cert_len && memchr(q->name, '\0', sizeof(q->name));
+}
+
+static enum sign_result judge(struct signer *s, const struct message_sign *q, time_t wall,
+                              int64_t now, struct message_signed *a)
+{
+	if (q->kind < SIGN_JOIN || q->kind > SIGN_LEAVE)
+		return SIGN_REFUSED;
+	if (!lengths_ok(q))
+		return SIGN_REQUEST;
+	if (wrong_blocked(s, q->source, now))
+		return SIGN_RATE;
+	switch (q->kind) {
+	case SIGN_JOIN:
+		return judge_join(s, q, wall, now, a);
+	case SIGN_RENEW:
+		return judge_renewal(s, q, wall, now, a);
+	default:
+		return judge_leave(s, q, wall, now);
+	}
 }
 
 void signer_sign(struct signer *s, const struct message_sign *q, time_t wall, int64_t now,
@@ -390,7 +519,8 @@ void signer_sign(struct signer *s, const struct message_sign *q, time_t wall, in
 	r = judge(s, q, wall, now, a);
 	if (r == SIGN_OK) {
 		token_id_format(q->token_id, id);
-		log_info("certificate issued", "peer", q->name, "token", id, NULL);
+		log_info(q->kind == SIGN_LEAVE ? "node left" : "certificate issued", "peer",
+		         q->name, "token", q->kind == SIGN_JOIN ? id : NULL, NULL);
 	} else {
 		memset(a, 0, sizeof(*a)); /* what was made before it failed is nobody's business */
 	}
@@ -407,6 +537,14 @@ struct client {
 	char line[SIGNER_LINE_MAX];
 };
 
+/* Of which nodes the manager is to be told. */
+struct news {
+	bool all;                      /* from `after` on */
+	char after[CERT_NAME_MAX + 1]; /* the last one of all that was told */
+	unsigned n;
+	char names[NEWS_MAX][CERT_NAME_MAX + 1]; /* first: these */
+};
+
 struct server {
 	struct signer *signer;
 	int parent_fd, manager_fd, listen_fd; /* manager_fd -1: it is gone */
@@ -417,6 +555,7 @@ struct server {
 	struct message message;
 	struct message_sign sign;
 	struct message_signed answer;
+	struct news news;
 	struct client clients[SIGNER_CLIENTS_MAX];
 };
 
@@ -455,6 +594,23 @@ static void client_send(struct client *c)
 		client_end(c);
 }
 
+static void tell_all(struct server *v)
+{
+	v->news.n = 0;
+	v->news.after[0] = '\0';
+	v->news.all = true;
+}
+
+static void tell_one(struct server *v, const char *name)
+{
+	if (!name[0])
+		return;
+	if (v->news.n == NEWS_MAX)
+		tell_all(v);
+	else
+		memcpy(v->news.names[v->news.n++], name, CERT_NAME_MAX + 1);
+}
+
 /* Takes the answer's place: whatever comes in after the line is not looked at. */
 static void client_answer(struct client *c, int err, int64_t now)
 {
@@ -481,12 +637,13 @@ static void client_read(struct server *v, struct client *c, int64_t now)
 	}
 	end = memchr(c->line + c->n, '\n', (size_t)n);
 	c->n += (size_t)n;
-	if (end)
-		client_answer(c,
-		              operator_ask(v->signer->ledger, v->signer->pin, "root", c->line,
-		                           (size_t)(end - c->line), time(NULL), &c->answer),
-		              now);
-	else if (c->n == sizeof(c->line))
+	if (end) {
+		int err = operator_ask(v->signer->ledger, v->signer->pin, "root", c->line,
+		                       (size_t)(end - c->line), time(NULL), &c->answer);
+
+		tell_one(v, c->answer.changed);
+		client_answer(c, err, now);
+	} else if (c->n == sizeof(c->line))
 		client_answer(c,
 		              operator_refuse(&c->answer, "request: the line is longer than 8192 "
 		                                          "bytes; leave some labels out"),
@@ -535,6 +692,70 @@ static void manager_answer(struct server *v)
 		manager_lost(v, strerrordesc_np(-err));
 }
 
+static int next_node(struct server *v, struct ledger_node *n)
+{
+	struct news *w = &v->news;
+	int err;
+
+	if (w->n)
+		return ledger_node_get(v->signer->ledger, w->names[w->n - 1], n);
+	err = ledger_node_next(v->signer->ledger, w->after, n);
+	if (err == -ENOENT)
+		w->all = false;
+	return err;
+}
+
+static void news_sent(struct news *w, const char *name)
+{
+	if (w->n)
+		w->n--;
+	else
+		memcpy(w->after, name, CERT_NAME_MAX + 1);
+}
+
+static bool has_news(const struct server *v)
+{
+	return v->manager_fd >= 0 && (v->news.n || v->news.all);
+}
+
+/* As much as the manager's socket takes. */
+static void manager_tell(struct server *v)
+{
+	struct ledger_node n;
+	int err;
+
+	while (has_news(v)) {
+		struct message_node m = {0};
+
+		err = next_node(v, &n);
+		if (err) {
+			if (v->news.n)
+				v->news.n--;
+			if (err == -ENOENT)
+				continue;
+			log_error("ledger cannot be read", "reason", strerrordesc_np(-err), NULL);
+			v->news.all = false;
+			return;
+		}
+		memcpy(m.name, n.name, sizeof(m.name));
+		m.removed = n.removed;
+		m.incarnation = n.incarnation;
+		m.issue_min = n.issue_min;
+		m.nlabels = (uint16_t)n.labels.n;
+		for (unsigned i = 0; i < n.labels.n; i++)
+			snprintf(m.labels[i], sizeof(m.labels[i]), "%s=%s", n.labels.at[i].key,
+			         n.labels.at[i].value);
+		err = message_send(v->manager_fd, MESSAGE_NODE, 0, &m, sizeof(m), NULL, 0);
+		if (err == -EAGAIN)
+			return;
+		if (err) {
+			manager_lost(v, strerrordesc_np(-err));
+			return;
+		}
+		news_sent(&v->news, n.name);
+	}
+}
+
 static void manager_read(struct server *v, int64_t now)
 {
 	int err = message_receive(v->manager_fd, PROCESS_MANAGER, PROCESS_CA, &v->message);
@@ -553,6 +774,8 @@ static void manager_read(struct server *v, int64_t now)
 		return;
 	}
 	message_close_fds(&v->message);
+	if (v->message.head.type == MESSAGE_NODES)
+		tell_all(v);
 	if (v->message.head.type != MESSAGE_SIGN || v->message.head.len != sizeof(v->sign))
 		return;
 	memcpy(&v->sign, v->message.body, sizeof(v->sign));
@@ -585,6 +808,8 @@ static int server_watch(struct server *v, struct pollfd *p, int64_t now)
 	p[SLOT_PARENT] = (struct pollfd){.fd = v->parent_fd, .events = POLLIN};
 	p[SLOT_MANAGER] =
 		(struct pollfd){.fd = v->manager_fd, .events = v->answering ? POLLOUT : POLLIN};
+	if (has_news(v))
+		p[SLOT_MANAGER].events |= POLLOUT;
 	for (unsigned i = 0; i < SIGNER_CLIENTS_MAX; i++) {
 		struct client *c = &v->clients[i];
 
@@ -614,9 +839,10 @@ static void server_round(struct server *v)
 	if (p[SLOT_MANAGER].revents) {
 		if (v->answering)
 			manager_answer(v);
-		else
+		else if (p[SLOT_MANAGER].revents & ~POLLOUT)
 			manager_read(v, now);
 	}
+	manager_tell(v);
 	for (unsigned i = 0; i < SIGNER_CLIENTS_MAX; i++) {
 		struct client *c = &v->clients[i];
 

@@ -14,7 +14,8 @@
 #include <time.h>
 #include <unistd.h>
 
-#define READ_STEP ((size_t)65536)
+#define READ_STEP         ((size_t)65536)
+#define MANAGERS_TEXT_MAX 512
 
 /* -- options -------------------------------------------------------------------------------- */
 
@@ -297,6 +298,55 @@ int cmd_control_ask(const struct cmd *c, const char *socket, json_t *question, j
 	}
 	*answer = document;
 	return CMD_OK;
+}
+
+/* "n1 (10.9.0.1), n2 (10.9.0.2)" */
+static void managers_text(const struct node *n, char *out, size_t max)
+{
+	size_t at = 0;
+
+	out[0] = '\0';
+	for (unsigned i = 0; i < n->nmanagers && at < max; i++) {
+		const struct node_manager *m = &n->managers[i];
+
+		at += (size_t)snprintf(out + at, max - at, "%s%s (%s)", i ? ", " : "", m->name,
+		                       m->nendpoints ? m->endpoints[0].host : "?");
+	}
+}
+
+int cmd_on_manager(const struct cmd *c, const char *what)
+{
+	char managers[MANAGERS_TEXT_MAX], cure[MANAGERS_TEXT_MAX + 32];
+	struct node *n = calloc(1, sizeof(*n));
+	int code = CMD_FAILED;
+
+	if (!n)
+		fault("no memory", NULL, "%s", what);
+	else
+		code = cmd_node(c, n);
+	if (code == CMD_OK && n->role != ROLE_MANAGER) {
+		managers_text(n, managers, sizeof(managers));
+		snprintf(cure, sizeof(cure), "run it on %s", managers[0] ? managers : "a manager");
+		fault("this node is no manager", cure, "%s", what);
+		code = CMD_FAILED;
+	}
+	free(n);
+	return code;
+}
+
+int cmd_ca_ask(const struct cmd *c, const char *what, json_t *question, json_t **answer)
+{
+	int code;
+
+	if (!question) {
+		fault("no memory", NULL, "%s", what);
+		return CMD_FAILED;
+	}
+	code = cmd_on_manager(c, what);
+	if (code == CMD_OK)
+		return cmd_control_ask(c, "ca", question, answer);
+	json_decref(question);
+	return code;
 }
 
 /* -- printing --------------------------------------------------------------------------------- */

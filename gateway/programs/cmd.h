@@ -97,6 +97,13 @@ int cmd_state_dir(const struct cmd *c, int *fd);
  */
 int cmd_control_ask(const struct cmd *c, const char *socket, json_t *question, json_t **answer);
 
+/* On a manager alone: CMD_FAILED elsewhere, after saying which hosts those are. */
+int cmd_on_manager(const struct cmd *c, const char *what);
+/* An operator's act, asked of the ca process: cmd_on_manager, then cmd_control_ask. question may be
+ * NULL: there was no memory for it.
+ */
+int cmd_ca_ask(const struct cmd *c, const char *what, json_t *question, json_t **answer);
+
 /* -- printing --------------------------------------------------------------------------------- */
 
 /* One JSON document and a newline on stdout. CMD_OK or CMD_FAILED. */
@@ -132,6 +139,10 @@ int cmd_join(struct cmd *c); /* cmd_join.c: --token-file --name --advertise; MAN
 int cmd_token_create(struct cmd *c); /* cmd_token.c: --role --name --label (many) --ttl */
 int cmd_token_list(struct cmd *c);
 int cmd_token_revoke(struct cmd *c); /* ID */
+int cmd_node_list(struct cmd *c);    /* cmd_node.c: --pending */
+int cmd_node_label(struct cmd *c);   /* NAME K=V... K-... */
+int cmd_node_remove(struct cmd *c);  /* NAME */
+int cmd_leave(struct cmd *c);        /* cmd_leave.c: --force */
 int cmd_down(struct cmd *c);         /* cmd_down.c: --force */
 int cmd_status(struct cmd *c);
 int cmd_peers(struct cmd *c);

@@ -44,7 +44,7 @@ struct init {
 	size_t root_len;
 	struct ledger *ledger;
 	struct registry *registry;
-	struct cert_key *node_key;
+	struct cert_key *node_key, *manager_key;
 	struct registry_node record;
 	struct node node;
 };
@@ -314,8 +314,10 @@ static int write_ledger(struct init *i)
 
 	snprintf(n.name, sizeof(n.name), "%s", i->name);
 	spki = cert_key_spki(i->node_key, &len);
-	cert_spki_hash(spki, len, n.spki);
-	memcpy(i->record.spki, n.spki, sizeof(n.spki));
+	cert_spki_hash(spki, len, n.keys.spki);
+	memcpy(i->record.spki, n.keys.spki, sizeof(n.keys.spki));
+	spki = cert_key_spki(i->manager_key, &len);
+	cert_spki_hash(spki, len, n.manager_keys.spki);
 	err = ledger_create(dir, i->cluster.name);
 	if (!err)
 		err = ledger_open(&i->ledger, dir);
@@ -346,7 +348,7 @@ static int write_identity(struct init *i, enum statedir_part part, const char *b
 	int err;
 
 	spki = cert_key_spki(key, &spki_len);
-	err = ledger_next_issue(i->ledger, i->name, &g.issue);
+	err = ledger_next_issue(i->ledger, i->name, g.not_after, &g.issue);
 	if (!err)
 		err = ca_issue(i->ca, &g, spki, spki_len, leaf, &out.at[0].len);
 	if (err)
@@ -364,16 +366,9 @@ static int write_identity(struct init *i, enum statedir_part part, const char *b
 
 static int write_identities(struct init *i)
 {
-	struct cert_key *manager_key;
-	int err;
-
-	err = cert_key_new(&manager_key);
-	if (err)
-		return failed("no key could be made", err);
-	err = write_identity(i, STATEDIR_ENGINE, "node", i->node_key, ROLE_NODE);
+	int err = write_identity(i, STATEDIR_ENGINE, "node", i->node_key, ROLE_NODE);
 	if (!err)
-		err = write_identity(i, STATEDIR_MANAGER, "manager", manager_key, ROLE_MANAGER);
-	cert_key_free(manager_key);
+		err = write_identity(i, STATEDIR_MANAGER, "manager", i->manager_key, ROLE_MANAGER);
 	if (err)
 		return failed("this node's certificates", err);
 	ledger_close(i->ledger);
@@ -588,6 +583,8 @@ static int run(struct init *i)
 	if (check_cluster(i))
 		return CMD_FAILED;
 	err = cert_key_new(&i->node_key);
+	if (!err)
+		err = cert_key_new(&i->manager_key);
 	if (err)
 		return failed("no key could be made", err);
 	if (make_cluster(i))
@@ -612,6 +609,7 @@ int cmd_init(struct cmd *c)
 	code = run(i);
 	statedir_release(&i->dir);
 	cert_key_free(i->node_key);
+	cert_key_free(i->manager_key);
 	ca_free(i->ca);
 	config_clear(&i->config);
 	free(i);

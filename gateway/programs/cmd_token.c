@@ -1,7 +1,5 @@
 /* SPDX-License-Identifier: GPL-3.0-or-later */
-/* Tokens, asked of the ca process on its own socket. Where there is none, node.json says why: this
- * host is no manager, or ginneld does not run.
- */
+/* Tokens, asked of the ca process on its own socket. */
 #include "gateway/programs/cmd.h"
 
 #include <errno.h>
@@ -13,51 +11,6 @@
 
 #include "crypto/secret.h"
 #include "gateway/privsep/operator.h"
-
-#define MANAGERS_TEXT_MAX 512
-
-/* -- where the ca is -------------------------------------------------------------------------- */
-
-/* "n1 (10.9.0.1), n2 (10.9.0.2)" */
-static void managers_text(const struct node *n, char *out, size_t max)
-{
-	size_t at = 0;
-
-	out[0] = '\0';
-	for (unsigned i = 0; i < n->nmanagers && at < max; i++) {
-		const struct node_manager *m = &n->managers[i];
-
-		at += (size_t)snprintf(out + at, max - at, "%s%s (%s)", i ? ", " : "", m->name,
-		                       m->nendpoints ? m->endpoints[0].host : "?");
-	}
-}
-
-/* Asks the ca; on a node that is no manager says who is. */
-static int ask_ca(const struct cmd *c, const char *what, json_t *question, json_t **answer)
-{
-	char managers[MANAGERS_TEXT_MAX], cure[MANAGERS_TEXT_MAX + 32];
-	struct node *n;
-	int code;
-
-	if (!question) {
-		fault("no memory", NULL, "%s", what);
-		return CMD_FAILED;
-	}
-	n = calloc(1, sizeof(*n));
-	code = n ? cmd_node(c, n) : CMD_FAILED;
-	if (code == CMD_OK && n->role != ROLE_MANAGER) {
-		managers_text(n, managers, sizeof(managers));
-		snprintf(cure, sizeof(cure), "run it on %s", managers[0] ? managers : "a manager");
-		fault("this node is no manager", cure, "%s", what);
-		code = CMD_FAILED;
-	}
-	free(n);
-	if (code != CMD_OK) {
-		json_decref(question);
-		return code;
-	}
-	return cmd_control_ask(c, "ca", question, answer);
-}
 
 /* -- token create ----------------------------------------------------------------------------- */
 
@@ -169,7 +122,7 @@ int cmd_token_create(struct cmd *c)
 
 	if (!question)
 		return CMD_FAILED;
-	code = ask_ca(c, "token create", question, &answer);
+	code = cmd_ca_ask(c, "token create", question, &answer);
 	if (code != CMD_OK)
 		return code;
 	token = cmd_text(answer, "token");
@@ -271,7 +224,7 @@ int cmd_token_list(struct cmd *c)
 	json_t *answer;
 	int code;
 
-	code = ask_ca(c, "token list", json_pack("{s:s}", "cmd", "token-list"), &answer);
+	code = cmd_ca_ask(c, "token list", json_pack("{s:s}", "cmd", "token-list"), &answer);
 	if (code != CMD_OK)
 		return code;
 	code = c->json ? cmd_print_json(answer) : list_print(answer);
@@ -290,8 +243,8 @@ int cmd_token_revoke(struct cmd *c)
 		      "token revoke: \"%s\"", c->args[0]);
 		return CMD_FAILED;
 	}
-	code = ask_ca(c, "token revoke",
-	              json_pack("{s:s,s:s}", "cmd", "token-revoke", "id", c->args[0]), &answer);
+	code = cmd_ca_ask(c, "token revoke",
+	                  json_pack("{s:s,s:s}", "cmd", "token-revoke", "id", c->args[0]), &answer);
 	if (code != CMD_OK)
 		return code;
 	code = c->json ? cmd_print_json(answer) : CMD_OK;

@@ -55,6 +55,17 @@ static const struct cmd_option join_options[] = {
 	{0},
 };
 
+static const struct cmd_option list_options[] = {
+	{"pending", NULL, false,
+         "those alone that have not taken over the last change of their labels"},
+	{0},
+};
+
+static const struct cmd_option leave_options[] = {
+	{"force", NULL, false, "also if no manager can be told"},
+	{0},
+};
+
 static const struct cmd_option down_options[] = {
 	{"force", NULL, false, "also while workloads stand, which then are cut off"},
 	{0},
@@ -68,6 +79,12 @@ static const struct cmd_row rows[] = {
 	{"token", "revoke", "ID", 1, 1, "let nobody join with it", NULL, cmd_token_revoke},
 	{"join", NULL, "MANAGER[:PORT]", 1, 1, "enrol this host in a cluster", join_options,
          cmd_join},
+	{"leave", NULL, "", 0, 0, "take this host out of its cluster: what join did, undone",
+         leave_options, cmd_leave},
+	{"node", "list", "", 0, 0, "the cluster's nodes", list_options, cmd_node_list},
+	{"node", "label", "NAME K=V... K-...", 2, 1 + 2 * CERT_LABELS_MAX,
+         "set labels of a node, or take them away", NULL, cmd_node_label},
+	{"node", "remove", "NAME", 1, 1, "take a node out of the cluster", NULL, cmd_node_remove},
 	{"status", NULL, "", 0, 0,
          "how this node, its peers and its drops stand; exit 4 unless ready", NULL, cmd_status},
 	{"peers", NULL, "", 0, 0, "the other nodes, and the sessions with them", NULL, cmd_peers},

@@ -199,9 +199,9 @@ static int role_identity(struct daemon *d, enum process role, const struct messa
 			         strerrordesc_np(-err));
 	}
 	if (!err && !files && role != PROCESS_CA)
-		err = identity_load_dir(&d->identity, AT_FDCWD,
-		                        role == PROCESS_ENGINE ? "node" : "manager", wall, why,
-		                        sizeof(why));
+		err = identity_load_renewable(&d->identity, AT_FDCWD,
+		                              role == PROCESS_ENGINE ? "node" : "manager", wall,
+		                              why, sizeof(why));
 	if (err)
 		log_error("cannot serve", "process", process_name(role), "reason",
 		          why[0] ? why : strerrordesc_np(-err), NULL);
@@ -323,7 +323,7 @@ static int load_identity(struct daemon *d, const char *folder, const char *base,
 	if (fstat(dir, &st) < 0 || seteuid(st.st_uid) < 0)
 		err = -errno;
 	else
-		err = identity_load_dir(&d->identity, dir, base, wall, why, max);
+		err = identity_load_renewable(&d->identity, dir, base, wall, why, max);
 	if (seteuid(0) < 0)
 		err = -errno;
 	close(dir);

@@ -12,7 +12,8 @@
 #include "gateway/privsep/folder.h"
 #include "gateway/privsep/isolate.h"
 
-#define MARK "init.unfinished"
+#define MARK    "init.unfinished"
+#define GUARDED "guarded.json" /* ginneld's */
 
 static const struct {
 	const char *name, *user;
@@ -22,7 +23,7 @@ static const struct {
 	[STATEDIR_ENGINE] = {"engine",
                              "ginnel",
                              ISOLATE_UID_ENGINE,
-                             {"node.key", "node.pem", "ca.pem"}},
+                             {"node.key", "node.pem", "ca.pem", "state.json"}},
 	[STATEDIR_MANAGER] = {"manager",
                               "ginnel-manager",
                               ISOLATE_UID_MANAGER,
@@ -236,4 +237,24 @@ int statedir_finish(struct statedir *s, const struct node *n)
 	unlinkat(s->fd, MARK, 0);
 	fsync(s->fd);
 	return 0;
+}
+
+int statedir_forget(const struct cmd *c, const char *what)
+{
+	struct statedir s = {.what = what, .path = c->state_path};
+	int err;
+
+	if (cmd_state_dir(c, &s.fd) != CMD_OK)
+		return CMD_FAILED;
+	err = folder_lock(s.fd);
+	if (err) {
+		fault(err == -EBUSY ? "ginneld runs there" : strerrordesc_np(-err),
+		      "stop it first, then run it again", "%s: %s", what, c->state_path);
+	} else {
+		statedir_undo(&s);
+		unlinkat(s.fd, GUARDED, 0);
+		fsync(s.fd);
+	}
+	close(s.fd);
+	return err ? CMD_FAILED : CMD_OK;
 }

@@ -42,3 +42,8 @@ int statedir_own(const struct statedir *s, enum statedir_part part, const char *
 int statedir_finish(struct statedir *s, const struct node *n);
 /* Removes all that was written since statedir_begin, and the mark. */
 void statedir_undo(struct statedir *s);
+
+/* What a node was: node.json first, then its keys and what it knew. Refused while ginneld runs. CMD_OK,
+ * or CMD_FAILED after saying why.
+ */
+int statedir_forget(const struct cmd *c, const char *what);

@@ -40,7 +40,7 @@ static void join(const char *body, size_t len)
 	struct enroll_ask ask;
 	const char *why;
 
-	if (enroll_parse(&ask, body, len, &why) < 0)
+	if (enroll_parse(&ask, len & 1 ? SIGN_RENEW : SIGN_JOIN, body, len, &why) < 0)
 		return;
 	/* Whatever is taken can be sent to the ca as it is. */
 	if (!cert_name_ok(ask.sign.name) || ask.sign.csr_len > sizeof(ask.sign.csr) ||

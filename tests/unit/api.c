@@ -49,7 +49,7 @@ static int on_up(void *arg, struct h2 *h)
 	struct end *e = arg;
 	const struct cert_info *peer = stream_peer(h2_stream(h));
 
-	return api_client_new(&e->at, api, peer->node, peer->incarnation, e, ENDS_WALL);
+	return api_client_new(&e->at, api, peer, e, ENDS_WALL);
 }
 
 static void on_request(void *arg, struct h2 *h, struct h2_request *r, const char *method,

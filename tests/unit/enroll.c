@@ -511,3 +511,37 @@ Test(enroll, a_ca_that_breaks_the_table_is_not_heard)
 	cr_assert_eq(send(ca_fds[1], "x", 1, 0), 1);
 	cr_expect_eq(enroll_readable(enroll, ENDS_WALL, wake), -EBADMSG);
 }
+
+/* -- renewal ------------------------------------------------------------------------------------- */
+
+Test(enroll, a_renewal_carries_the_certificate_and_what_the_ca_refuses)
+{
+	struct message_sign got;
+	struct message_signed no = {.result = SIGN_SUPERSEDED};
+	char text[2 * CERT_DER_MAX + 256];
+	struct ends_id id;
+	size_t at;
+
+	ends_issue(&cluster.ca, &id, ENDS_CLUSTER, "n7", ROLE_NODE);
+	at = (size_t)sprintf(text, "{\"csr\":\"" CSR "\",\"proof\":\"3045ff\",\"certificate\":\"");
+	for (size_t i = 0; i < id.len; i++)
+		at += (size_t)sprintf(text + at, "%02x", id.der[i]);
+	strcpy(text + at, "\"}");
+	cr_assert_eq(h2_ask(client, "POST", "/v1/renew", text, strlen(text), NULL), 0);
+	link_run(client, server, now);
+	cr_assert(ca_asked(&got));
+	cr_expect_eq(got.kind, SIGN_RENEW);
+	cr_expect_str_eq(got.name, "n7");
+	cr_expect_eq(got.cert_len, id.len);
+	cr_expect_arr_eq(got.cert, id.der, id.len);
+	cr_assert_eq(message_send(ca_fds[1], MESSAGE_SIGNED, m.head.seq, &no, sizeof(no), NULL, 0),
+	             0);
+	cr_assert_eq(enroll_readable(enroll, ENDS_WALL, wake), 0);
+	link_run(client, server, now);
+	cr_expect_eq(status, 403);
+	cr_expect_str_eq(json_string_value(json_object_get(body, "error")), "superseded");
+	cr_assert_eq(h2_ask(client, "POST", "/v1/renew", "{\"certificate\":\"00\"}", 20, NULL), 0);
+	link_run(client, server, now);
+	cr_expect_eq(status, 400);
+	ends_id_clear(&id);
+}

@@ -82,7 +82,7 @@ static int join_at(unsigned id, const char *name, const uint8_t key[32], time_t 
 
 	if (!err) {
 		cr_expect_str_eq(n.name, name);
-		cr_expect_arr_eq(n.spki, key, 32);
+		cr_expect_arr_eq(n.keys.spki, key, 32);
 	}
 	return err;
 }
@@ -184,7 +184,7 @@ Test(ledger, of_a_newer_version_or_of_another_program_is_refused)
 {
 	struct ledger *other;
 
-	sql("PRAGMA user_version=2");
+	sql("PRAGMA user_version=3");
 	cr_expect_eq(ledger_open(&other, dir), -EPROTO);
 	sql("PRAGMA user_version=1; PRAGMA application_id=1");
 	cr_expect_eq(ledger_open(&other, dir), -EBADMSG);
@@ -418,7 +418,7 @@ Test(ledger, gives_a_managers_name_to_no_node)
 {
 	struct ledger_node n = {.name = "m1", .role = ROLE_MANAGER, .incarnation = 1};
 
-	memcpy(n.spki, key_a, 32);
+	memcpy(n.keys.spki, key_a, 32);
 	cr_assert_eq(ledger_node_add(l, &n), 0);
 	cr_expect_eq(ledger_node_add(l, &n), -EEXIST);
 	give(1, "m1");
@@ -459,13 +459,13 @@ Test(ledger, never_gives_an_issue_number_twice)
 
 	give(1, "");
 	give(2, "n1");
-	cr_expect_eq(ledger_next_issue(l, "n1", &a), -ENOENT);
+	cr_expect_eq(ledger_next_issue(l, "n1", 1, &a), -ENOENT);
 	cr_assert_eq(join(1, "n1", key_a), 0);
-	cr_assert_eq(ledger_next_issue(l, "n1", &a), 0);
+	cr_assert_eq(ledger_next_issue(l, "n1", 1, &a), 0);
 	reopen();
-	cr_assert_eq(ledger_next_issue(l, "n1", &b), 0);
+	cr_assert_eq(ledger_next_issue(l, "n1", 1, &b), 0);
 	cr_assert_eq(join(2, "n1", key_b), 0);
-	cr_assert_eq(ledger_next_issue(l, "n1", &c), 0);
+	cr_assert_eq(ledger_next_issue(l, "n1", 1, &c), 0);
 	cr_expect(a < b && b < c, "%lu %lu %lu", a, b, c);
 }
 

@@ -133,6 +133,8 @@ static void setup(void)
 	close(ca_end);
 	cr_assert_eq(message_receive(parent_fd, PROCESS_MANAGER, PROCESS_PARENT, &m), 0);
 	cr_assert_eq(m.head.type, MESSAGE_READY);
+	cr_assert_eq(message_receive(ca_fd, PROCESS_MANAGER, PROCESS_CA, &m), 0);
+	cr_assert_eq(m.head.type, MESSAGE_NODES); /* it follows the ledger */
 }
 
 static int manager_exit(void)

@@ -131,8 +131,10 @@ static int may(uint32_t type, enum process from, enum process to)
 	case MESSAGE_HEALTH:
 		return from == PROCESS_PARENT && to == PROCESS_ENGINE;
 	case MESSAGE_SIGN:
+	case MESSAGE_NODES:
 		return from == PROCESS_MANAGER && to == PROCESS_CA;
 	case MESSAGE_SIGNED:
+	case MESSAGE_NODE:
 		return from == PROCESS_CA && to == PROCESS_MANAGER;
 	default:
 		return 0;
@@ -150,6 +152,8 @@ static size_t body_of(uint32_t type)
 		return sizeof(struct message_sign);
 	case MESSAGE_SIGNED:
 		return sizeof(struct message_signed);
+	case MESSAGE_NODE:
+		return sizeof(struct message_node);
 	default:
 		return 0;
 	}

@@ -269,3 +269,53 @@ Test(operator, makes_no_token_for_a_managers_name)
 	expect_error("{\"cmd\":\"token-create\",\"name\":\"m1\"}", "manager of this cluster");
 	cr_expect_eq(tokens(), 0);
 }
+
+/* -- nodes ------------------------------------------------------------------------------------ */
+
+static void add_node(const char *name, enum cert_role role)
+{
+	struct ledger_node n = {.role = role, .incarnation = 3, .issue = 7};
+
+	snprintf(n.name, sizeof(n.name), "%s", name);
+	memset(n.keys.spki, 1, sizeof(n.keys.spki));
+	cr_assert_eq(cert_labels_add(&n.labels, "zone=pci"), 0);
+	cr_assert_eq(cert_labels_add(&n.labels, "app=web"), 0);
+	cr_assert_eq(ledger_node_add(l, &n), 0);
+}
+
+Test(operator, labels_a_node)
+{
+	struct ledger_node n;
+	json_t *j;
+
+	add_node("n2", ROLE_NODE);
+	j = ask("{\"cmd\":\"node-label\",\"name\":\"n2\",\"set\":{\"app\":\"db\",\"x/y\":\"1\"},"
+	        "\"drop\":[\"zone\",\"none\"]}");
+	cr_expect_eq(json_object_size(json_object_get(j, "labels")), 2);
+	cr_expect_str_eq(text(json_object_get(j, "labels"), "app"), "db");
+	json_decref(j);
+	cr_assert_eq(ledger_node_get(l, "n2", &n), 0);
+	cr_expect_eq(n.labels.n, 2);
+	cr_expect_eq(n.issue_min, 8); /* all that were issued say what no longer holds */
+	cr_expect_eq(n.incarnation, 3);
+	json_decref(ask("{\"cmd\":\"node-label\",\"name\":\"n2\",\"set\":{\"app\":\"db\"}}"));
+	cr_assert_eq(ledger_node_get(l, "n2", &n), 0);
+	cr_expect_eq(n.issue_min, 8); /* nothing changed */
+}
+
+Test(operator, removes_a_node_and_keeps_its_numbers)
+{
+	struct ledger_node n;
+
+	add_node("n2", ROLE_NODE);
+	add_node("m1", ROLE_MANAGER);
+	json_decref(ask("{\"cmd\":\"node-remove\",\"name\":\"n2\"}"));
+	cr_assert_eq(ledger_node_get(l, "n2", &n), 0);
+	cr_expect(n.removed);
+	cr_expect_eq(n.incarnation, 3);
+	expect_error("{\"cmd\":\"node-remove\",\"name\":\"n2\"}", "there is no node n2");
+	expect_error("{\"cmd\":\"node-label\",\"name\":\"n2\",\"set\":{\"a\":\"b\"}}",
+	             "there is no node n2");
+	expect_error("{\"cmd\":\"node-remove\",\"name\":\"m1\"}", "is the manager");
+	expect_error("{\"cmd\":\"node-remove\",\"name\":\"N2\"}", "no node's name");
+}

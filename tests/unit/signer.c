@@ -17,6 +17,7 @@
 
 #include "crypto/ca.h"
 #include "crypto/keyfile.h"
+#include "crypto/proof.h"
 #include "gateway/log.h"
 #include "gateway/privsep/ledger.h"
 
@@ -360,7 +361,10 @@ Test(signer, checks_lengths_before_it_reads)
 		EXPECT(what);               \
 	} while (0)
 	WITH(q.kind = 0, "refused");
-	WITH(q.kind = 2, "refused");
+	WITH(q.kind = 99, "refused");
+	WITH(q.kind = SIGN_RENEW, "request"); /* without a certificate */
+	WITH(q.cert_len = 1, "request");      /* a join with one */
+	WITH((q.kind = SIGN_RENEW, q.cert_len = sizeof(q.cert) + 1), "request");
 	WITH(q.csr_len = 0, "request");
 	WITH(q.csr_len = sizeof(q.csr) + 1, "request");
 	WITH(q.csr_len = UINT16_MAX, "request");
@@ -369,6 +373,160 @@ Test(signer, checks_lengths_before_it_reads)
 	WITH(memset(q.name, 'n', sizeof(q.name)), "request");
 	WITH(, "ok");
 	cert_key_free(key);
+}
+
+/* -- renewal ---------------------------------------------------------------------------------- */
+
+/* Takes the certificate in a for the one to renew, and asks for the next one by `key` for `next`. */
+static void renewal(const char *name, const struct cert_key *key, const struct cert_key *next)
+{
+	size_t csr_len, sig_len;
+
+	if (a.len[0]) {
+		memcpy(q.cert, a.chain, a.len[0]);
+		q.cert_len = a.len[0];
+	}
+	q.kind = SIGN_RENEW;
+	snprintf(q.name, sizeof(q.name), "%s", name);
+	memset(q.exporter, 0x5e, sizeof(q.exporter));
+	cr_assert_eq(csr_new(next, "whatever", q.csr, sizeof(q.csr), &csr_len), 0);
+	q.csr_len = (uint16_t)csr_len;
+	cr_assert_eq(proof_make(PROOF_RENEW, key, q.exporter, q.csr, csr_len, q.sig, &sig_len), 0);
+	q.sig_len = (uint16_t)sig_len;
+}
+
+/* n2 has joined with k[0]; its certificate is in a. */
+static void joined(struct cert_key *k[4])
+{
+	struct token t = give("", "zone=pci", NOW, false);
+
+	start();
+	for (int i = 0; i < 4; i++)
+		cr_assert_eq(cert_key_new(&k[i]), 0);
+	question(&t, k[0], "n2", 2);
+	EXPECT("ok");
+}
+
+static void keys_free(struct cert_key *k[4])
+{
+	for (int i = 0; i < 4; i++)
+		cert_key_free(k[i]);
+}
+
+Test(signer, renews_for_who_holds_the_certificates_key)
+{
+	struct cert_key *k[4];
+	struct cert_info info;
+
+	joined(k);
+	renewal("n2", k[0], k[1]);
+	cr_expect_str_eq(sign(NOW + 5 * 86400, 0), "ok");
+	info = issued("n2", NOW + 5 * 86400);
+	cr_expect_eq(info.incarnation, 1);
+	cr_expect_eq(info.issue, 2);
+	cr_expect_eq(info.not_after, NOW + 5 * 86400 + CA_NODE_LIFE);
+	cr_expect_str_eq(info.labels.at[0].value, "pci");
+	cr_expect(cert_key_matches(k[1], a.chain, a.len[0]));
+	keys_free(k);
+}
+
+Test(signer, renews_by_the_old_key_until_the_new_one_proved_itself)
+{
+	struct cert_key *k[4];
+	struct message_sign old;
+
+	joined(k);
+	renewal("n2", k[0], k[1]);
+	EXPECT("ok");
+	EXPECT("ok"); /* the answer was lost: the same question again */
+	old = q;
+	renewal("n2", k[1], k[2]);
+	EXPECT("ok");
+	q = old; /* the first certificate's key, stolen */
+	EXPECT("superseded");
+	keys_free(k);
+}
+
+Test(signer, renews_nothing_for_who_cannot_prove_it)
+{
+	struct cert_key *k[4];
+	static struct message_sign good;
+
+	joined(k);
+	renewal("n2", k[0], k[1]);
+	good = q;
+#define BAD(change, what)                                      \
+	do {                                                   \
+		q = good;                                      \
+		change;                                        \
+		q.source[3]++; /* another guesser each time */ \
+		good.source[3]++;                              \
+		EXPECT(what);                                  \
+	} while (0)
+	BAD(q.sig[q.sig_len - 1] ^= 1, "proof");
+	BAD(q.exporter[0] ^= 1, "proof"); /* relayed from another connection */
+	BAD(strcpy(q.name, "n3"), "certificate");
+	BAD(q.cert[q.cert_len - 1] ^= 1, "certificate");
+	BAD(q.cert[0] ^= 1, "certificate");
+	BAD(renewal("n2", k[1], k[1]), "proof");   /* another's key */
+	BAD(renewal("n2", k[0], k[0]), "request"); /* no new key */
+	BAD(q.cert_len = 10, "certificate");
+	BAD(, "ok");
+	keys_free(k);
+}
+
+Test(signer, renews_after_the_end_within_the_grace_alone)
+{
+	time_t end = NOW + CA_NODE_LIFE;
+	struct cert_key *k[4];
+
+	joined(k);
+	renewal("n2", k[0], k[1]);
+	cr_expect_str_eq(sign(end + CERT_GRACE + 1, 0), "expired");
+	cr_expect_str_eq(sign(NOW - CA_BACKDATE - 1, 0), "certificate"); /* not valid yet */
+	cr_expect_str_eq(sign(end + CERT_GRACE, 0), "ok");
+	cr_expect_eq(issued("n2", end + CERT_GRACE).issue, 2);
+	keys_free(k);
+}
+
+Test(signer, renews_no_certificate_of_an_earlier_incarnation)
+{
+	struct token anew = give("n2", NULL, NOW, false);
+	struct cert_key *k[4];
+	static struct message_sign old;
+
+	joined(k);
+	renewal("n2", k[0], k[1]);
+	old = q;
+	memset(&q, 0, sizeof(q));
+	question(&anew, k[2], "n2", 2);
+	EXPECT("ok");
+	cr_expect_eq(issued("n2", NOW).incarnation, 2);
+	q = old;
+	EXPECT("joined-anew");
+	keys_free(k);
+}
+
+Test(signer, renews_a_managers_certificate_for_a_manager_alone)
+{
+	struct ca_grant g = {.cluster = "test",
+	                     .node = "n2",
+	                     .role = ROLE_MANAGER,
+	                     .incarnation = 1,
+	                     .issue = 1,
+	                     .not_before = NOW - 60,
+	                     .not_after = NOW + 600};
+	struct cert_key *k[4];
+	const uint8_t *spki;
+	size_t n, len;
+
+	joined(k);
+	spki = cert_key_spki(k[2], &n);
+	cr_assert_eq(ca_issue(root, &g, spki, n, a.chain, &len), 0);
+	a.len[0] = (uint16_t)len;
+	renewal("n2", k[2], k[1]);
+	EXPECT("certificate");
+	keys_free(k);
 }
 
 Test(signer, slows_down_who_guesses)

@@ -125,10 +125,11 @@ static void well(struct pair *p)
 Test(stream, control_wants_a_certificate_of_both)
 {
 	struct pair p = pair_new(node, manager, ALPN_CONTROL);
-	uint8_t out[32];
+	uint8_t out[32], far[32];
 	size_t n;
 
 	cr_assert(!stream_up(p.client));
+	cr_assert_eq(stream_exporter(p.client, out), -ENODATA);
 	cr_assert_null(stream_alpn(p.server));
 	settle(&p);
 	well(&p);
@@ -138,7 +139,9 @@ Test(stream, control_wants_a_certificate_of_both)
 	cr_assert_str_eq(stream_peer(p.server)->node, "n1");
 	cr_assert_str_eq(stream_kex(p.client), "X25519MLKEM768");
 	cr_assert_str_eq(stream_kex(p.server), "X25519MLKEM768");
-	cr_assert_eq(stream_exporter(p.client, out), -ENODATA);
+	cr_assert_eq(stream_exporter(p.client, out), 0); /* for a renewal's proof */
+	cr_assert_eq(stream_exporter(p.server, far), 0);
+	cr_assert_arr_eq(out, far, sizeof(out));
 	cr_assert_null(stream_peer_root(p.client, &n));
 	pair_free(&p);
 }
