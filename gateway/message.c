@@ -31,6 +31,7 @@ static const struct rule rules[MESSAGE_TYPE_COUNT] = {
 	[MESSAGE_SIGNED] = {PROCESS_CA, PROCESS_MANAGER, EXACTLY(struct message_signed), 0, 0,
                             false},
 	[MESSAGE_NODES] = {PROCESS_MANAGER, PROCESS_CA, 0, 0, 0, 0, false},
+	[MESSAGE_LIST] = {PROCESS_CA, PROCESS_MANAGER, EXACTLY(struct message_list), 1, 1, false},
 	[MESSAGE_NODE] = {PROCESS_CA, PROCESS_MANAGER, EXACTLY(struct message_node), 0, 0, false},
 };
 

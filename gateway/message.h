@@ -35,6 +35,8 @@ enum message_type {
 	/* manager → ca: tell of all nodes, one after the other; ca → manager: of one, also unasked */
 	MESSAGE_NODES,
 	MESSAGE_NODE, /* struct message_node */
+	/* ca → manager: the revocation list, in a file; once asked for nodes, and with each change */
+	MESSAGE_LIST,
 	MESSAGE_TYPE_COUNT
 };
 
@@ -107,6 +109,7 @@ enum sign_kind {
 	X(CERTIFICATE, "certificate", "the certificate is none of this cluster's")             \
 	X(EXPIRED, "expired", "the certificate ended more than 30 days ago")                   \
 	X(UNKNOWN, "unknown-node", "the node was removed from the cluster")                    \
+	X(REVOKED, "revoked", "the node was revoked")                                          \
 	X(STALE, "joined-anew", "the node has joined anew since")                              \
 	X(SUPERSEDED, "superseded", "the certificate was renewed, and the next one is in use") \
 	X(RATE, "rate", "too many wrong proofs from this address")                             \
@@ -143,6 +146,10 @@ struct message_node {
 	uint64_t issue_min;
 	uint16_t nlabels;
 	char labels[16][128]; /* "key=value", granted */
+};
+
+struct message_list {
+	uint32_t len; /* of the signed list: the whole file */
 };
 
 int message_send(int fd, enum message_type type, uint32_t seq, const void *body, size_t len,

@@ -36,6 +36,15 @@ time_t control_wall(void *control)
 
 /* -- members → snapshot ------------------------------------------------------------------------------ */
 
+bool control_revoked(const struct control *c, const struct member *m)
+{
+	/* What the newest certificate can be at most: labels come and go. */
+	struct cert_info newest = {.incarnation = m->incarnation, .issue = UINT64_MAX};
+
+	snprintf(newest.node, sizeof(newest.node), "%s", m->name);
+	return revocations_judge(&c->revoked.set, &newest, false) != CERT_OK;
+}
+
 static int add_member(struct control *c, struct snapshot *s, struct member *m, bool keep_up)
 {
 	struct snapshot_peer sp = {.keep_up = keep_up, .fresh = m->fresh};
@@ -52,6 +61,10 @@ static int add_member(struct control *c, struct snapshot *s, struct member *m, b
 	sp.peer = m->peer;
 	sp.incarnation = m->incarnation;
 	sp.nendpoints = m->nendpoints;
+	if (control_revoked(c, m)) { /* nobody dials it */
+		sp.keep_up = false;
+		sp.nendpoints = 0;
+	}
 	memcpy(sp.endpoints, m->endpoints, sizeof(sp.endpoints));
 	return snapshot_add_peer(s, &sp, m->prefixes, m->nprefixes);
 }
@@ -68,6 +81,9 @@ static int build_snapshot(struct control *c, struct snapshot **out)
 	if (err)
 		return err;
 	s->wall = control_wall(c);
+	err = revocations_copy(&s->revoked, &c->revoked.set);
+	if (err)
+		goto fail;
 	HASH_ITER(hh, c->watch.members, m, tmp)
 	{
 		err = add_member(c, s, m, keep_up);
@@ -111,6 +127,11 @@ static void on_members(evutil_socket_t fd, short what, void *arg)
 	err = watch_save(&c->watch, AT_FDCWD);
 	if (err)
 		log_error("last state not saved", "reason", strerrordesc_np(-err), NULL);
+}
+
+void control_publish(struct control *c)
+{
+	on_members(-1, 0, c);
 }
 
 void control_members_changed(struct control *c)
@@ -451,6 +472,12 @@ static int first_members(struct control *c)
 
 	if (c->node->is_static)
 		return static_members(c);
+	err = revoked_load(&c->revoked, AT_FDCWD, c->params->identity->trust);
+	if (err && err != -ENOENT)
+		log_warn("revocation lists on disk are no use", "file", REVOKED_FILE, "reason",
+		         strerror(-err), NULL);
+	if (c->revoked.issued > c->floor)
+		c->floor = c->revoked.issued;
 	err = watch_load(&c->watch, AT_FDCWD, why, sizeof(why));
 	if (err == -EBADMSG)
 		log_warn("last state on disk is no use", "file", WATCH_STATE_FILE, "reason", why,
@@ -561,6 +588,7 @@ int control_run(const struct control_params *p)
 	uplink_free(c.uplink);
 	engine_stop(c.engine);
 	watch_clear(&c.watch);
+	revoked_clear(&c.revoked);
 	wolf_put(c.wolf);
 	credentials_clear(&c);
 	event_drop(c.on_second);

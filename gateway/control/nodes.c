@@ -66,6 +66,16 @@ static bool ended(const struct control *c, const char *not_after)
 	return strcmp(not_after, now) < 0;
 }
 
+static bool revoked(const struct control *c, const json_t *record)
+{
+	const char *name = json_string_value(json_object_get(record, "name"));
+	struct member m = {0};
+
+	snprintf(m.name, sizeof(m.name), "%s", name ? name : "");
+	m.incarnation = (uint64_t)json_integer_value(json_object_get(record, "incarnation"));
+	return control_revoked(c, &m);
+}
+
 static void copy(json_t *to, const json_t *from, const char *key)
 {
 	json_t *v = json_object_get(from, key);
@@ -85,7 +95,10 @@ static json_t *entry_json(const struct control *c, const json_t *record)
 
 	copy(o, record, "name");
 	copy(o, record, "role");
-	json_object_set_new(o, "state", json_string(ended(c, not_after) ? "expired" : "active"));
+	json_object_set_new(o, "state",
+	                    json_string(revoked(c, record)    ? "revoked"
+	                                : ended(c, not_after) ? "expired"
+	                                                      : "active"));
 	json_object_set_new(o, "address", address_of(prefixes, 4));
 	json_object_set_new(o, "address6", address_of(prefixes, 6));
 	for (size_t i = 0; i < sizeof(rest) / sizeof(rest[0]); i++)

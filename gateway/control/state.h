@@ -2,6 +2,7 @@
 /* state - what control's files share: one struct, one thread. */
 #pragma once
 #include "gateway/control/control.h"
+#include "gateway/control/revoked.h"
 #include "gateway/control/watch.h"
 #include "gateway/renewal.h"
 #include <event2/event.h>
@@ -25,7 +26,9 @@ struct control {
 	int64_t strangers_since; /* refusals of strangers in this second */
 	unsigned strangers;
 	struct renewal renewal; /* of our certificate; not with one's own PKI */
-	time_t floor;           /* no clock before this is believed */
+	struct revoked revoked;
+	int64_t revoked_confirmed; /* when a manager last had no newer list; 0: not yet */
+	time_t floor;              /* no clock before this is believed */
 	int exit_code;
 };
 
@@ -33,5 +36,9 @@ struct control {
 time_t control_wall(void *control);
 /* Makes c->wolf from our identity as it is now; the old one stays the caller's to put. */
 int control_open_wolf(struct control *c);
+/* Is this member's every certificate revoked? */
+bool control_revoked(const struct control *c, const struct member *m);
 /* The members have changed: a new snapshot is built and published soon. */
 void control_members_changed(struct control *c);
+/* The same, now. */
+void control_publish(struct control *c);

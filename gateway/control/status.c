@@ -7,6 +7,7 @@
 #include <stdio.h>
 #include <string.h>
 
+#define LIST_AGE_MAX  3600               /* seconds without a word on the list: degraded */
 #define MANAGER_GRACE 60                 /* seconds without one before we say degraded */
 #define WAITED_FOR    (5 * 1000000000LL) /* a packet asked for a session so recently */
 
@@ -68,7 +69,7 @@ static json_int_t atomic_json(const _Atomic uint64_t *v)
 	return (json_int_t)atomic_load_explicit(v, memory_order_relaxed);
 }
 
-static json_t *peer_json(const struct member *m)
+static json_t *peer_json(const struct control *c, const struct member *m)
 {
 	struct peer *p = m->peer;
 	struct peer_status s;
@@ -85,7 +86,9 @@ static json_t *peer_json(const struct member *m)
 		endpoint_format(&m->endpoints[0], at);
 	rtt = atomic_load_explicit(&p->rtt_us, memory_order_relaxed);
 	json_object_set_new(o, "name", json_string(p->name));
-	json_object_set_new(o, "state", json_string(peer_state_name(s.state)));
+	json_object_set_new(
+		o, "state",
+		json_string(control_revoked(c, m) ? "revoked" : peer_state_name(s.state)));
 	json_object_set_new(o, "state_since", time_json(s.since));
 	json_object_set_new(o, "last_error", text_json(s.last_error));
 	json_object_set_new(o, "transport", up ? json_string("dtls") : json_null());
@@ -114,7 +117,7 @@ json_t *status_peers(struct control *c)
 	watch_sort(&c->watch);
 	HASH_ITER(hh, c->watch.members, m, tmp)
 	if (m->peer)
-		json_array_append_new(list, peer_json(m));
+		json_array_append_new(list, peer_json(c, m));
 	return list;
 }
 
@@ -212,6 +215,24 @@ static void judge_manager(struct control *c, json_t *reasons)
 	because(reasons, text);
 }
 
+/* While the manager is there it would tell of a newer one: it is as good as confirmed. */
+static int64_t list_age(struct control *c)
+{
+	time_t since;
+
+	if (!c->revoked_confirmed)
+		return -1;
+	if (uplink_reachable(c->uplink, &since))
+		return 0;
+	return (clock_now() - c->revoked_confirmed) / 1000000000;
+}
+
+static void judge_list(struct control *c, json_t *reasons)
+{
+	if (c->uplink && list_age(c) > LIST_AGE_MAX)
+		because(reasons, "no manager has confirmed the revocation list for an hour");
+}
+
 const char *status_state(struct control *c, json_t *reasons)
 {
 	static bool was_ready;
@@ -230,6 +251,7 @@ const char *status_state(struct control *c, json_t *reasons)
 	judge_peers(c, reasons);
 	judge_cert(c, reasons);
 	judge_manager(c, reasons);
+	judge_list(c, reasons);
 	return json_array_size(reasons) ? "degraded" : "ready";
 }
 
@@ -256,6 +278,17 @@ static json_t *manager_json(struct control *c)
 	                 "since", time_json(since));
 }
 
+static json_t *list_json(struct control *c)
+{
+	int64_t age;
+
+	if (!c->uplink)
+		return json_null();
+	age = list_age(c);
+	return json_pack("{s:I, s:o}", "number", (json_int_t)c->revoked.number, "age_s",
+	                 age < 0 ? json_null() : json_integer(age));
+}
+
 json_t *status_json(struct control *c)
 {
 	const struct node *n = c->node;
@@ -278,7 +311,7 @@ json_t *status_json(struct control *c)
 	json_object_set_new(
 		o, "cert",
 		json_pack("{soss}", "not_after", time_json(own->not_after), "serial", own->serial));
-	json_object_set_new(o, "list", json_null());
+	json_object_set_new(o, "list", list_json(c));
 	json_object_set_new(o, "peers", status_peers(c));
 	json_object_set_new(o, "drops", drops_json(c));
 	return o;

@@ -7,6 +7,7 @@
 #include "gateway/control/credentials.h"
 #include "gateway/h2.h"
 #include <errno.h>
+#include <fcntl.h>
 #include <netdb.h>
 #include <netinet/in.h>
 #include <netinet/tcp.h>
@@ -21,6 +22,7 @@
 #define CONNECT_TIMEOUT (5 * 1000000000LL)
 #define READ_CHUNK      65536
 #define PUMP_ROUNDS     4
+#define LIST_LINE_MAX   128
 
 struct uplink {
 	struct control *control;
@@ -65,6 +67,8 @@ static void set_reachable(struct uplink *u, bool reachable)
 {
 	if (u->reachable == reachable)
 		return;
+	if (u->reachable && u->control->revoked_confirmed)
+		u->control->revoked_confirmed = clock_now(); /* until now it was */
 	u->reachable = reachable;
 	u->since = time(NULL);
 	if (reachable)
@@ -128,12 +132,99 @@ static void uplink_failed(struct uplink *u, const char *why)
 
 /* -- HTTP/2 ------------------------------------------------------------------------------------------ */
 
+static void on_list(void *arg, int status, const char *body, size_t len);
+
+/* {"type":"list","number"}: no state of the cluster, and fetched only if it is newer than ours. */
+static bool list_line(struct uplink *u, const char *line, size_t len)
+{
+	struct control *c = u->control;
+	json_t *j = len <= LIST_LINE_MAX ? h2_json(line, len) : NULL;
+	const char *type = json_string_value(json_object_get(j, "type"));
+	bool is = type && !strcmp(type, "list");
+	json_int_t number = json_integer_value(json_object_get(j, "number"));
+	struct uplink_question *q;
+
+	json_decref(j);
+	if (!is)
+		return false;
+	if (number > 0 && (uint64_t)number > c->revoked.number) {
+		if (uplink_get(&q, u, "/v1/list", on_list, u))
+			snprintf(u->refused, sizeof(u->refused),
+			         "its revocation list cannot be asked for");
+		return true;
+	}
+	if (number >= 0 && (uint64_t)number < c->revoked.number)
+		log_warn("the manager's revocation list is older than ours, which stays", "manager",
+		         uplink_manager(u), NULL);
+	c->revoked_confirmed = clock_now();
+	return true;
+}
+
+static int take_list(struct control *c, const char *hex, size_t len)
+{
+	uint8_t *list = malloc(len / 2 + 1);
+	unsigned byte;
+	size_t n = 0;
+	int err = 0;
+
+	if (!list)
+		return -ENOMEM;
+	for (; n < len / 2 && !err; n++) {
+		char two[3] = {hex[2 * n], hex[2 * n + 1], 0};
+
+		if (strspn(two, "0123456789abcdef") != 2 || sscanf(two, "%2x", &byte) != 1)
+			err = -EBADMSG;
+		else
+			list[n] = (uint8_t)byte;
+	}
+	if (!err)
+		err = len % 2 ? -EBADMSG
+		              : revoked_take(&c->revoked, list, n, c->params->identity->trust);
+	free(list);
+	return err;
+}
+
+/* Sessions are judged first, the disk is written after: a full one must not keep a peer in. */
+static void on_list(void *arg, int status, const char *body, size_t len)
+{
+	struct uplink *u = arg;
+	struct control *c = u->control;
+	json_t *j = status == 200 ? h2_json(body, len) : NULL;
+	json_t *hex = json_object_get(j, "list");
+	char number[24];
+	int err = json_is_string(hex)
+	                  ? take_list(c, json_string_value(hex), json_string_length(hex))
+	                  : -EBADMSG;
+
+	json_decref(j);
+	if (!status)
+		return; /* the next connection asks again */
+	if (err < 0) {
+		log_error("manager's revocation list refused", "manager", uplink_manager(u),
+		          "reason", strerror(-err), NULL);
+		snprintf(u->refused, sizeof(u->refused), "its revocation list was refused");
+		return;
+	}
+	c->revoked_confirmed = clock_now();
+	if (!err)
+		return;
+	log_info("revocation list", "number", log_num(number, (long long)c->revoked.number), NULL);
+	if (c->revoked.issued > c->floor)
+		c->floor = c->revoked.issued;
+	control_publish(c);
+	err = revoked_save(&c->revoked, AT_FDCWD);
+	if (err)
+		log_error("revocation list not saved", "reason", strerror(-err), NULL);
+}
+
 static void on_line(void *arg, void *user, const char *line, size_t len)
 {
 	struct uplink *u = arg;
 	struct control *c = u->control;
 	char why[128] = "";
 
+	if (list_line(u, line, len))
+		return;
 	enum watch_result result = watch_line(&c->watch, line, len, why, sizeof(why));
 
 	(void)user;
@@ -493,11 +584,21 @@ static void on_timer(evutil_socket_t fd, short what, void *arg)
 		uplink_io(u->fd, EV_WRITE, u);
 }
 
+/* A manager whose labels changed is one all the same. */
+static enum cert_refusal admit(void *control, const struct cert_info *peer)
+{
+	const struct control *c = control;
+
+	return revocations_judge(&c->revoked.set, peer, false);
+}
+
 static int open_wolf(struct uplink *u)
 {
 	const struct control *c = u->control;
 	const struct identity *id = c->params->identity;
 	struct wolf_params p = {
+		.admit = admit,
+		.admit_arg = u->control,
 		.trust = id->trust,
 		.cluster = c->node->cluster,
 		.chain = &id->chain,
@@ -512,6 +613,8 @@ static int open_wolf(struct uplink *u)
 static int open_anonymous(struct uplink *u)
 {
 	const struct wolf_params p = {
+		.admit = admit,
+		.admit_arg = u->control,
 		.trust = u->control->params->identity->trust,
 		.cluster = u->control->node->cluster,
 		.wall = control_wall,

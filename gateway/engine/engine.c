@@ -181,5 +181,5 @@ enum cert_refusal engine_admit(void *engine_pointer, const struct cert_info *pee
 	sp = snapshot_find(e->handshake.snapshot, peer->node);
 	if (!sp || (sp->incarnation && sp->incarnation != peer->incarnation))
 		return CERT_UNKNOWN_NODE;
-	return CERT_OK;
+	return revocations_judge(&e->handshake.snapshot->revoked, peer, true);
 }

@@ -42,6 +42,7 @@ void snapshot_free(struct snapshot *s)
 	for (unsigned i = 0; i < s->npeers; i++)
 		peer_put(s->peers[i].peer);
 	peer_put(s->self);
+	revocations_clear(&s->revoked);
 	route_table_free(s->routes);
 	wolf_put(s->wolf);
 	free(s->peers);
@@ -102,6 +103,8 @@ const char *snapshot_refuses(const struct snapshot *s, const struct peer *p,
 		return "the node is no longer in the cluster";
 	if (sp->incarnation && sp->incarnation != info->incarnation)
 		return "the node has joined anew";
+	if (revocations_judge(&s->revoked, info, true) != CERT_OK)
+		return "the node was revoked";
 	if (s->wall > info->not_after)
 		return "the node's certificate has ended";
 	return NULL;

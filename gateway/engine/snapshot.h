@@ -5,6 +5,7 @@
  * handshake sees half of a change: routes, peers, their endpoints and our credentials belong together.
  */
 #pragma once
+#include "crypto/revocation.h"
 #include "crypto/wolf.h"
 #include "gateway/engine/peer.h"
 #include "gateway/tables/route.h"
@@ -25,6 +26,7 @@ struct snapshot {
 	struct wolf *wolf; /* a reference of ours */
 	char self_name[CERT_NAME_MAX + 1];
 	time_t wall; /* when it was made: sessions whose certificate ended before are over; 0: none */
+	struct revocations revoked; /* ours */
 	struct route_table *routes; /* values: struct peer, or self */
 	struct peer *self;          /* stands for this node in routes; never dialled */
 	unsigned npeers;

@@ -38,6 +38,7 @@ struct watcher {
 	enum stage stage;
 	uint64_t revision;             /* the watcher has all up to here, once its line is out */
 	char after[CERT_NAME_MAX + 1]; /* the last node sent */
+	uint64_t list;                 /* the number of the revocation list that it was told of */
 	char *line;                    /* being sent; of changes the ring's is */
 	size_t len, at;
 };
@@ -47,6 +48,7 @@ struct api_client {
 	struct api *api;
 	struct seat *seat;
 	uint64_t incarnation;
+	uint8_t spki[32];
 	time_t not_after; /* of the certificate that proved it */
 	void *conn;
 	bool cut;
@@ -58,6 +60,9 @@ struct api {
 	const struct api_ops *ops;
 	TAILQ_HEAD(, api_client) clients; /* oldest first */
 	struct seat_list seats[SEAT_BUCKETS];
+	struct revocations revoked;
+	uint64_t list;   /* the number of the list that says so */
+	char *list_text; /* the list as GET /v1/list answers it; NULL: there is none */
 	uint64_t refused, unlogged;
 	int64_t log_free_at, seen_at, flushed_at;
 };
@@ -341,6 +346,16 @@ static int answer_announce(struct api *a, const char *node, const char *body, si
 	                             (json_int_t)registry_revision(a->registry)));
 }
 
+static int answer_list(const struct api *a, struct api_answer *out)
+{
+	char *text = strdup(a->list_text ? a->list_text : "{\"number\":0,\"list\":null}");
+
+	if (!text)
+		return -ENOMEM;
+	*out = (struct api_answer){.status = 200, .json = text, .len = strlen(text)};
+	return 0;
+}
+
 static bool path_is(const char *path, const char *query, const char *want)
 {
 	size_t n = query ? (size_t)(query - 1 - path) : strlen(path);
@@ -353,7 +368,7 @@ int api_answer(struct api *a, const char *node, const char *method, const char *
 {
 	const char *query = strchr(path, '?');
 	bool get = strcmp(method, "GET") == 0, post = strcmp(method, "POST") == 0;
-	bool state, nodes, watch, announce;
+	bool state, nodes, watch, announce, list;
 
 	if (query)
 		query++;
@@ -361,13 +376,17 @@ int api_answer(struct api *a, const char *node, const char *method, const char *
 	nodes = path_is(path, query, "/v1/nodes");
 	watch = path_is(path, query, "/v1/watch");
 	announce = path_is(path, query, "/v1/announce");
-	if (!state && !nodes && !watch && !announce)
+	list = path_is(path, query, "/v1/list");
+	if (!state && !nodes && !watch && !announce && !list)
 		return answer_error(out, 404, "not-found", "there is no such path");
 	if (announce ? !post : !get)
 		return answer_error(out, 405, "method", announce ? "use POST" : "use GET");
+	if ((announce || list) && query)
+		return answer_error(out, 400, "bad-request", "there is no query here");
 	if (announce)
-		return query ? answer_error(out, 400, "bad-request", "there is no query here")
-		             : answer_announce(a, node, body, len, now, out);
+		return answer_announce(a, node, body, len, now, out);
+	if (list)
+		return answer_list(a, out);
 	if (watch)
 		return answer_watch(a, query, out);
 	return answer_page(a, state, query, out);
@@ -438,6 +457,28 @@ static int mark_line(struct watcher *w, const char *type)
 	return 0;
 }
 
+/* {"type":"list"} says that there is one, which is then asked for. */
+static int list_line(struct watcher *w)
+{
+	int n = asprintf(&w->line, "{\"type\":\"list\",\"number\":%llu}\n",
+	                 (unsigned long long)w->client->api->list);
+
+	if (n < 0) {
+		w->line = NULL;
+		return -ENOMEM;
+	}
+	w->len = (size_t)n;
+	w->list = w->client->api->list;
+	return 0;
+}
+
+/* Between two lines, and after the state: it is no change of the registry. */
+static bool list_due(const struct watcher *w)
+{
+	return w->stage == STAGE_CHANGES && w->list != w->client->api->list &&
+	       (w->line || w->at == 0);
+}
+
 static int next_line(struct watcher *w)
 {
 	free(w->line);
@@ -455,7 +496,7 @@ static int next_line(struct watcher *w)
 	case STAGE_RESUME:
 		return mark_line(w, "resume");
 	case STAGE_CHANGES:
-		break;
+		return list_due(w) ? list_line(w) : 0;
 	}
 	return 0;
 }
@@ -499,12 +540,12 @@ ssize_t api_watch(struct api_client *c, struct h2_request *r, char *buf, size_t 
 
 	if (c->cut || registry_node_admit(c->api->registry, c->seat->name, c->incarnation) < 0)
 		return -1;
-	while (used < max && (w->at < w->len || w->stage != STAGE_CHANGES)) {
+	while (used < max && (w->at < w->len || w->stage != STAGE_CHANGES || list_due(w))) {
 		if (w->at == w->len && next_line(w) < 0)
 			return -1;
 		used += copy_part(buf + used, max - used, w->line, w->len, &w->at);
 	}
-	if (w->at < w->len)
+	if (w->at < w->len || list_due(w))
 		return (ssize_t)used;
 	if (w->line)
 		next_line(w); /* frees it: most of a watcher's life it holds none */
@@ -602,6 +643,7 @@ int api_client_new(struct api_client **out, struct api *a, const struct cert_inf
 	c->api = a;
 	c->incarnation = node->incarnation;
 	c->not_after = node->not_after;
+	memcpy(c->spki, node->spki, sizeof(c->spki));
 	c->conn = conn;
 	LIST_INIT(&c->watchers);
 	if (c->seat->clients >= API_CLIENTS_PER_NODE)
@@ -626,6 +668,46 @@ void api_client_free(struct api_client *c)
 	c->seat->clients--;
 	TAILQ_REMOVE(&c->api->clients, c, in);
 	free(c);
+}
+
+bool api_admits(const struct api *a, const struct cert_info *node)
+{
+	return revocations_judge(&a->revoked, node, false) == CERT_OK;
+}
+
+static bool client_revoked(const struct api *a, const struct api_client *c)
+{
+	struct cert_info who = {.incarnation = c->incarnation};
+
+	snprintf(who.node, sizeof(who.node), "%s", c->seat->name);
+	memcpy(who.spki, c->spki, sizeof(who.spki));
+	return !api_admits(a, &who);
+}
+
+int api_revoke(struct api *a, uint64_t number, struct revocations *s, const uint8_t *list,
+               size_t len)
+{
+	char *text = malloc(2 * len + 64), *at = text;
+	struct api_client *c;
+
+	if (!text) {
+		revocations_clear(s);
+		return -ENOMEM;
+	}
+	at += sprintf(at, "{\"number\":%llu,\"list\":\"", (unsigned long long)number);
+	record_hex_format(list, len, at);
+	strcpy(at + 2 * len, "\"}");
+	free(a->list_text);
+	revocations_clear(&a->revoked);
+	a->list_text = text;
+	a->revoked = *s;
+	a->list = number;
+	*s = (struct revocations){0};
+	TAILQ_FOREACH(c, &a->clients, in)
+	if (client_revoked(a, c))
+		cut(c, "the node was revoked");
+	api_changed(a);
+	return 0;
 }
 
 void api_changed(struct api *a)
@@ -687,6 +769,8 @@ void api_free(struct api *a)
 	if (!a)
 		return;
 	forget_seats(a, INT64_MAX);
+	revocations_clear(&a->revoked);
+	free(a->list_text);
 	free(a);
 }
 

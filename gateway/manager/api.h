@@ -7,6 +7,7 @@
  * read from the registry's ring. Manager's thread; makes no system calls.
  */
 #pragma once
+#include "crypto/revocation.h"
 #include "gateway/h2.h"
 #include "gateway/manager/registry.h"
 
@@ -36,6 +37,14 @@ int api_new(struct api **out, struct registry *r, const struct api_ops *ops);
 void api_free(struct api *a); /* no client may be left; takes NULL */
 /* Requests refused so far. */
 uint64_t api_refused(const struct api *a);
+
+/* The revocation list from now on: who is revoked is cut, all watchers are told its number. Takes s,
+ * also on failure. -ENOMEM.
+ */
+int api_revoke(struct api *a, uint64_t number, struct revocations *s, const uint8_t *list,
+               size_t len);
+/* Is this one let in, as far as that list says? */
+bool api_admits(const struct api *a, const struct cert_info *node);
 
 /* A node's connection is up. May cut the oldest of the same node. -ENOMEM. */
 int api_client_new(struct api_client **out, struct api *a, const struct cert_info *node, void *conn,

@@ -1,12 +1,14 @@
 /* SPDX-License-Identifier: GPL-3.0-or-later */
 #include "gateway/manager/enroll.h"
 
+#include "crypto/revocation.h"
 #include "gateway/log.h"
 #include "gateway/manager/records.h"
 #include <errno.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <unistd.h>
 
 #define PEM_MAX      (2 * CERT_DER_MAX)
 #define MANAGERS_MAX NODE_MANAGERS_MAX
@@ -30,6 +32,8 @@ struct enroll {
 	struct message message; /* these are too large for a frame */
 	struct message_signed answer;
 	struct registry_node node; /* that is being written down */
+	void (*on_list)(void *arg, const uint8_t *bytes, size_t len);
+	void *on_list_arg;
 };
 
 int enroll_new(struct enroll **out, struct registry *r, int ca_fd)
@@ -44,8 +48,11 @@ int enroll_new(struct enroll **out, struct registry *r, int ca_fd)
 	return 0;
 }
 
-int enroll_follow(struct enroll *e)
+int enroll_follow(struct enroll *e, void (*list)(void *arg, const uint8_t *bytes, size_t len),
+                  void *arg)
 {
+	e->on_list = list;
+	e->on_list_arg = arg;
 	return message_send(e->ca_fd, MESSAGE_NODES, 0, NULL, 0, NULL, 0);
 }
 
@@ -565,10 +572,30 @@ static int take_node(struct enroll *e)
 	return 0;
 }
 
+static int take_list(struct enroll *e)
+{
+	struct message_list m;
+	uint8_t *bytes;
+	int err = 0;
+
+	memcpy(&m, e->message.body, sizeof(m));
+	bytes = m.len <= REVOCATION_LIST_MAX ? malloc(m.len + 1) : NULL;
+	/* One byte more: the file is as long as it says. */
+	if (!bytes || pread(e->message.fds[0], bytes, m.len + 1, 0) != (ssize_t)m.len)
+		err = -EBADMSG;
+	else if (e->on_list)
+		e->on_list(e->on_list_arg, bytes, m.len);
+	free(bytes);
+	message_close_fds(&e->message);
+	return err;
+}
+
 static int take_answer(struct enroll *e, time_t wall, void (*wake)(void *user))
 {
 	struct waiting *w;
 
+	if (e->message.head.type == MESSAGE_LIST)
+		return take_list(e);
 	if (e->message.head.type == MESSAGE_NODE)
 		return take_node(e);
 	if (e->message.head.type != MESSAGE_SIGNED)

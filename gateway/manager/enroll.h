@@ -22,8 +22,11 @@ struct enroll;
 int enroll_new(struct enroll **out, struct registry *r, int ca_fd);
 void enroll_free(struct enroll *e); /* no request may be left; takes NULL */
 
-/* Asks the ca to tell of its nodes: the registry is brought in line with its ledger. Once, at start. */
-int enroll_follow(struct enroll *e);
+/* Asks the ca to tell of its nodes, and of what is revoked: the registry is brought in line with its
+ * ledger, and list is given each revocation list, unjudged. Once, at start.
+ */
+int enroll_follow(struct enroll *e, void (*list)(void *arg, const uint8_t *bytes, size_t len),
+                  void *arg);
 
 /* Who asks: the address as IPv6 (IPv4 mapped), and the exporter of the connection. */
 struct enroll_source {

@@ -138,6 +138,26 @@ static void registry_changed(void *arg)
 	event_active(m->on_change, EV_READ, 0);
 }
 
+/* The ca is beside us; a list that does not prove itself is nobody's all the same. */
+static void on_list(void *arg, const uint8_t *bytes, size_t len)
+{
+	struct manager *m = arg;
+	struct revocations s;
+	uint64_t number;
+	time_t issued;
+	char text[24];
+	int err =
+		revocation_list_read(&s, &number, &issued, bytes, len, m->params->identity->trust);
+
+	if (!err)
+		err = api_revoke(m->api, number, &s, bytes, len);
+	if (err)
+		log_error("the ca's revocation list is of no use", "reason", strerrordesc_np(-err),
+		          NULL);
+	else
+		log_info("revocation list", "number", log_num(text, (long long)number), NULL);
+}
+
 /* -- its own certificate ------------------------------------------------------------------------ */
 
 static int open_wolf(struct manager *m);
@@ -234,6 +254,8 @@ static enum cert_refusal admit(void *arg, const struct cert_info *peer)
 {
 	struct manager *m = arg;
 
+	if (!api_admits(m->api, peer))
+		return CERT_REVOKED;
 	return registry_node_admit(m->registry, peer->node, peer->incarnation) < 0
 	               ? CERT_UNKNOWN_NODE
 	               : CERT_OK;
@@ -402,7 +424,7 @@ static int manager_open(struct manager *m)
 	if (!err)
 		err = enroll_new(&m->enroll, m->registry, m->params->ca_fd);
 	if (!err)
-		err = enroll_follow(m->enroll);
+		err = enroll_follow(m->enroll, on_list, m);
 	m->conns.base = m->base;
 	m->conns.wolf = m->wolf;
 	m->conns.api = m->api;

@@ -56,7 +56,11 @@ static const char *const migrations[LEDGER_VERSION - 1] = {
 	"ALTER TABLE nodes ADD COLUMN manager_next BLOB;"
 	"ALTER TABLE nodes ADD COLUMN issue_min INTEGER NOT NULL DEFAULT 0;"
 	"ALTER TABLE nodes ADD COLUMN not_after INTEGER NOT NULL DEFAULT 0;"
-	"ALTER TABLE nodes ADD COLUMN removed INTEGER NOT NULL DEFAULT 0;",
+	"ALTER TABLE nodes ADD COLUMN removed INTEGER NOT NULL DEFAULT 0;"
+	"CREATE TABLE revocations (kind INTEGER NOT NULL, subject BLOB NOT NULL,"
+	" value INTEGER NOT NULL, until INTEGER NOT NULL, PRIMARY KEY (kind, subject))"
+	" WITHOUT ROWID;"
+	"INSERT INTO meta VALUES ('list', '0');",
 };
 
 /* -- SQLite's errors, statements, transactions ------------------------------------------------ */
@@ -727,6 +731,179 @@ static int keys_renew(struct ledger_keys *k, const uint8_t spki[32], const uint8
 	return 0;
 }
 
+/* -- revocations ------------------------------------------------------------------------------ */
+
+static int revocation_row(sqlite3_stmt *s, struct revocation *r)
+{
+	int kind = sqlite3_column_int(s, 0), n = sqlite3_column_bytes(s, 1);
+	const void *subject = sqlite3_column_blob(s, 1);
+
+	memset(r, 0, sizeof(*r));
+	if (kind < REVOCATION_INCARNATION || kind > REVOCATION_KEY || !subject || n < 1 ||
+	    n > (kind == REVOCATION_KEY ? 32 : CERT_NAME_MAX))
+		return -EBADMSG;
+	r->kind = (enum revocation_kind)kind;
+	memcpy(kind == REVOCATION_KEY ? r->spki : (uint8_t *)r->node, subject, (size_t)n);
+	r->value = (uint64_t)sqlite3_column_int64(s, 2);
+	r->until = sqlite3_column_int64(s, 3);
+	return 0;
+}
+
+static int list_number(struct ledger *l, uint64_t *number)
+{
+	sqlite3_stmt *s;
+	int err = ledger_prepare(l, &s, "SELECT value FROM meta WHERE key = 'list'");
+
+	if (err)
+		return err;
+	err = sqlite3_step(s) == SQLITE_ROW ? 0 : -EBADMSG;
+	if (!err)
+		*number = (uint64_t)sqlite3_column_int64(s, 0);
+	sqlite3_finalize(s);
+	return err;
+}
+
+int ledger_list(struct ledger *l, uint64_t *number, struct revocations *out)
+{
+	struct revocations all = {0};
+	struct revocation r;
+	sqlite3_stmt *s;
+	int rc, err;
+
+	err = list_number(l, number);
+	if (!err)
+		err = ledger_prepare(l, &s, "SELECT kind, subject, value, until FROM revocations");
+	if (err)
+		return err;
+	while ((rc = sqlite3_step(s)) == SQLITE_ROW && !err) {
+		err = revocation_row(s, &r);
+		if (!err)
+			err = revocations_add(&all, &r);
+	}
+	if (!err)
+		err = ledger_error(l->db, rc);
+	sqlite3_finalize(s);
+	if (err)
+		revocations_clear(&all);
+	else
+		*out = all;
+	return err;
+}
+
+static int revocation_write(struct ledger *l, const struct revocation *r)
+{
+	bool key = r->kind == REVOCATION_KEY;
+	sqlite3_stmt *s;
+	int err = ledger_prepare(l, &s,
+	                         "INSERT INTO revocations VALUES (?1, ?2, ?3, ?4)"
+	                         " ON CONFLICT (kind, subject) DO UPDATE SET"
+	                         " value = max(value, ?3), until = max(until, ?4)");
+
+	if (err)
+		return err;
+	sqlite3_bind_int(s, 1, (int)r->kind);
+	sqlite3_bind_blob(s, 2, key ? r->spki : (const uint8_t *)r->node,
+	                  key ? 32 : (int)strlen(r->node), SQLITE_STATIC);
+	sqlite3_bind_int64(s, 3, (int64_t)r->value);
+	sqlite3_bind_int64(s, 4, r->until);
+	return ledger_finish(l, s);
+}
+
+/* Forgets what has ended, and makes sure that the list has room. */
+static int revocations_settle(struct ledger *l, time_t now)
+{
+	sqlite3_stmt *s;
+	int n, err = ledger_prepare(l, &s, "DELETE FROM revocations WHERE until < ?");
+
+	if (err)
+		return err;
+	sqlite3_bind_int64(s, 1, now);
+	err = ledger_finish(l, s);
+	if (!err)
+		err = count(l, "SELECT count(*) FROM revocations", &n);
+	if (!err && n > REVOCATION_ENTRIES_MAX)
+		err = -E2BIG;
+	return err;
+}
+
+static int number_raise(struct ledger *l, time_t now)
+{
+	uint64_t number = 0;
+	sqlite3_stmt *s;
+	int err = list_number(l, &number);
+
+	if (err)
+		return err;
+	if (now > 0 && number < (uint64_t)now)
+		number = (uint64_t)now;
+	err = ledger_prepare(l, &s, "UPDATE meta SET value = ? WHERE key = 'list'");
+	if (err)
+		return err;
+	sqlite3_bind_int64(s, 1, (int64_t)number + 1);
+	return ledger_finish(l, s);
+}
+
+/* Of a node none of whose certificates can be renewed after that. */
+static time_t until_of(const struct ledger_node *n, time_t now)
+{
+	return (n->not_after > now ? n->not_after : now) + CERT_GRACE + 86400;
+}
+
+static int revoke_key(struct ledger *l, const uint8_t spki[32], time_t until)
+{
+	struct revocation r = {.kind = REVOCATION_KEY, .until = until};
+	static const uint8_t none[32];
+
+	memcpy(r.spki, spki, sizeof(r.spki));
+	return memcmp(spki, none, sizeof(none)) ? revocation_write(l, &r) : 0;
+}
+
+static int revoke_node(struct ledger *l, const struct ledger_node *n, time_t now)
+{
+	struct revocation r = {
+		.kind = REVOCATION_INCARNATION, .value = n->incarnation, .until = until_of(n, now)};
+	int err;
+
+	snprintf(r.node, sizeof(r.node), "%s", n->name);
+	err = revocation_write(l, &r);
+	if (!err)
+		err = revoke_key(l, n->keys.spki, r.until);
+	if (!err)
+		err = revoke_key(l, n->keys.next, r.until);
+	return err;
+}
+
+static int revoke_labels(struct ledger *l, const struct ledger_node *n, time_t now)
+{
+	struct revocation r = {
+		.kind = REVOCATION_ISSUE, .value = n->issue_min, .until = until_of(n, now)};
+
+	snprintf(r.node, sizeof(r.node), "%s", n->name);
+	return revocation_write(l, &r);
+}
+
+/* The end of an act that revoked something. */
+static int list_raise(struct ledger *l, time_t now)
+{
+	int err = revocations_settle(l, now);
+
+	return err ? err : number_raise(l, now);
+}
+
+static int is_revoked(struct ledger *l, const struct cert_info *cert)
+{
+	struct revocations s;
+	uint64_t number;
+	int err = ledger_list(l, &number, &s);
+
+	if (err)
+		return err;
+	if (revocations_judge(&s, cert, false) != CERT_OK)
+		err = -EKEYREVOKED;
+	revocations_clear(&s);
+	return err;
+}
+
 /* Is this certificate's holder in the cluster, as what it says? */
 static int holder_get(struct ledger *l, const struct cert_info *cert, struct ledger_node *n)
 {
@@ -738,6 +915,9 @@ static int holder_get(struct ledger *l, const struct cert_info *cert, struct led
 		return -ENOENT;
 	if (n->incarnation != cert->incarnation)
 		return -ESTALE;
+	err = is_revoked(l, cert);
+	if (err)
+		return err;
 	return cert->role == ROLE_NODE || cert->role == n->role ? 0 : -EACCES;
 }
 
@@ -804,8 +984,49 @@ int ledger_remove(struct ledger *l, const char *name)
 	return ledger_end(l, err);
 }
 
-int ledger_label(struct ledger *l, const char *name, const struct cert_labels *labels,
-                 struct ledger_node *out)
+static bool labels_lost(const struct cert_labels *before, const struct cert_labels *after)
+{
+	for (unsigned i = 0; i < before->n; i++) {
+		unsigned k = 0;
+
+		while (k < after->n && (strcmp(before->at[i].key, after->at[k].key) ||
+		                        strcmp(before->at[i].value, after->at[k].value)))
+			k++;
+		if (k == after->n)
+			return true;
+	}
+	return false;
+}
+
+int ledger_label(struct ledger *l, const char *name, const struct cert_labels *labels, time_t now,
+                 struct ledger_node *out, bool *lost)
+{
+	struct ledger_node n;
+	int err = ledger_begin(l);
+
+	if (err)
+		return err;
+	*lost = false;
+	err = ledger_node_get(l, name, &n);
+	if (!err && n.removed)
+		err = -ENOENT;
+	if (!err && !cert_labels_equal(&n.labels, labels)) {
+		*lost = labels_lost(&n.labels, labels);
+		n.labels = *labels;
+		n.issue_min = n.issue + 1;
+		err = node_write(l, "REPLACE", &n);
+	}
+	if (!err && *lost)
+		err = revoke_labels(l, &n, now);
+	if (!err && *lost)
+		err = list_raise(l, now);
+	err = ledger_end(l, err);
+	if (!err)
+		*out = n;
+	return err;
+}
+
+int ledger_revoke(struct ledger *l, const char *name, time_t now)
 {
 	struct ledger_node n;
 	int err = ledger_begin(l);
@@ -815,15 +1036,11 @@ int ledger_label(struct ledger *l, const char *name, const struct cert_labels *l
 	err = ledger_node_get(l, name, &n);
 	if (!err && n.removed)
 		err = -ENOENT;
-	if (!err && !cert_labels_equal(&n.labels, labels)) {
-		n.labels = *labels;
-		n.issue_min = n.issue + 1;
-		err = node_write(l, "REPLACE", &n);
-	}
-	err = ledger_end(l, err);
-	if (!err && out)
-		*out = n;
-	return err;
+	if (!err)
+		err = revoke_node(l, &n, now);
+	if (!err)
+		err = list_raise(l, now);
+	return ledger_end(l, err);
 }
 
 /* -- join ------------------------------------------------------------------------------------- */

@@ -6,6 +6,7 @@
  * `ginnel init` for a moment.
  */
 #pragma once
+#include "crypto/revocation.h"
 #include "crypto/token.h"
 #include <stdbool.h>
 
@@ -97,7 +98,7 @@ int ledger_next_issue(struct ledger *l, const char *name, time_t not_after, uint
 /* May the holder of this certificate (its signature, dates and the proof are the caller's to judge)
  * have the next one, for the key whose hash is next? One transaction, fsynced before it returns: the
  * keys are noted. In this order: -ENOENT no such node, or removed; -ESTALE another incarnation: it
- * joined anew; -EACCES the role is not its; -EEXIST its key was renewed, and the newer one has proven
+ * joined anew; -EKEYREVOKED; -EACCES the role is not its; -EEXIST its key was renewed, and the newer one has proven
  * itself since. n is the node as it is now.
  */
 int ledger_renew(struct ledger *l, const struct cert_info *cert, const uint8_t next[32],
@@ -108,10 +109,19 @@ int ledger_leave(struct ledger *l, const struct cert_info *cert);
  * before.
  */
 int ledger_remove(struct ledger *l, const char *name);
-/* Its labels from now on; certificates issued before say what no longer holds. Nothing is written if
- * they are as they were. -ENOENT no such node, or removed. n is the node after it, may be NULL.
+/* Its labels from now on; certificates issued before say what no longer holds, and are revoked by
+ * their issue numbers if one of their labels is gone (*lost). Nothing is written if the labels are as
+ * they were. -ENOENT no such node, or removed; -E2BIG the list is full. n is the node after it.
  */
-int ledger_label(struct ledger *l, const char *name, const struct cert_labels *labels,
-                 struct ledger_node *n);
+int ledger_label(struct ledger *l, const char *name, const struct cert_labels *labels, time_t now,
+                 struct ledger_node *n, bool *lost);
+/* Revokes every certificate that the node has had, and its keys. -ENOENT no such node, or removed;
+ * -E2BIG the list is full.
+ */
+int ledger_revoke(struct ledger *l, const char *name, time_t now);
+/* What is revoked, and the number of the list that says so. It is raised in the transaction of each
+ * entry, above now and every number before. s is the caller's to clear.
+ */
+int ledger_list(struct ledger *l, uint64_t *number, struct revocations *s);
 /* The node whose name follows `after` ("": the first). -ENOENT: there is none. */
 int ledger_node_next(struct ledger *l, const char *after, struct ledger_node *out);

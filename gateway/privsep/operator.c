@@ -390,6 +390,11 @@ static int refuse_node(struct operator* o, const char *what, const char *name, i
 {
 	if (err == -ENOENT)
 		return refuse(o, "%s: there is no node %s; see `ginnel node list`", what, name);
+	if (err == -E2BIG)
+		return refuse(o,
+		              "%s: the revocation list holds %d entries and is full; remove nodes "
+		              "instead, or wait until entries end",
+		              what, REVOCATION_ENTRIES_MAX);
 	return refuse_ledger(o, what, err);
 }
 
@@ -488,7 +493,7 @@ static int node_label(struct operator* o, json_t *request, struct operator_answe
 	err = apply_labels(o, request, &labels);
 	if (err)
 		return err;
-	err = ledger_label(o->ledger, n.name, &labels, &n);
+	err = ledger_label(o->ledger, n.name, &labels, o->wall, &n, &out->list);
 	if (err)
 		return refuse_node(o, "node label", n.name, err);
 	snprintf(out->changed, sizeof(out->changed), "%s", n.name);
@@ -520,6 +525,35 @@ static int node_remove(struct operator* o, json_t *request, struct operator_answ
 	return answer_text(out, "{}");
 }
 
+static int node_revoke(struct operator* o, json_t *request, struct operator_answer *out)
+{
+	static const char *const known[] = {"cmd", "name", NULL};
+	struct revocations s = {0};
+	struct ledger_node n;
+	uint64_t number = 0;
+	int err;
+
+	err = check_members(o, request, known);
+	if (!err)
+		err = read_node(o, "node revoke", request, &n);
+	if (err)
+		return err;
+	if (n.role != ROLE_NODE)
+		return refuse(o,
+		              "node revoke: %s is the manager, and all would refuse it; make a new "
+		              "cluster if its keys are stolen",
+		              n.name);
+	err = ledger_revoke(o->ledger, n.name, o->wall);
+	if (!err)
+		err = ledger_list(o->ledger, &number, &s);
+	revocations_clear(&s);
+	if (err)
+		return refuse_node(o, "node revoke", n.name, err);
+	out->list = true;
+	return answer_json(out,
+	                   json_pack("{s:s,s:I}", "name", n.name, "number", (json_int_t)number));
+}
+
 /* -- the door --------------------------------------------------------------------------------- */
 
 static const struct {
@@ -528,7 +562,7 @@ static const struct {
 } commands[] = {
 	{"token-create", token_create}, {"token-list", token_list},
 	{"token-revoke", token_revoke}, {"node-label", node_label},
-	{"node-remove", node_remove},
+	{"node-remove", node_remove},   {"node-revoke", node_revoke},
 };
 
 static int dispatch(struct operator* o, json_t *request, struct operator_answer *out)

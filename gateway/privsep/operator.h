@@ -7,6 +7,7 @@
  *   {"cmd":"token-revoke","id"} → {}
  *   {"cmd":"node-label","name","set":{},"drop":[]} → {"name","labels":{},"issue_min"}
  *   {"cmd":"node-remove","name"} → {}
+ *   {"cmd":"node-revoke","name"} → {"name","number"}
  * or {"error":"what: why; what to do"}. Members may be missing where a default is meant (role node,
  * no name, no labels, one hour); unknown ones are refused. ca process, one thread.
  */
@@ -22,6 +23,7 @@ struct operator_answer {
 	char *text;
 	size_t len;
 	char changed[CERT_NAME_MAX + 1]; /* the node that the manager is to be told of; "" : none */
+	bool list;                       /* the revocation list has changed */
 };
 
 /* Answers one line (without its newline) of the operator named by. pin is the root's key hash. 0;

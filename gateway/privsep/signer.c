@@ -14,6 +14,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/mman.h>
 #include <sys/socket.h>
 #include <unistd.h>
 
@@ -27,7 +28,7 @@
 #include "gateway/privsep/operator.h"
 
 /* syscalls(ca): poll accept4 recvfrom recvmsg sendto sendmsg getsockopt fcntl close getrandom
- * syscalls(ca): clock_gettime mlock munlock madvise
+ * syscalls(ca): memfd_create write clock_gettime mlock munlock madvise
  */
 
 #define NEWS_MAX    64   /* nodes; more at once are told with all of them */
@@ -433,6 +434,8 @@ static enum sign_result renew_result(int err)
 		return SIGN_UNKNOWN;
 	case -ESTALE:
 		return SIGN_STALE;
+	case -EKEYREVOKED:
+		return SIGN_REVOKED;
 	case -EACCES:
 		return SIGN_CERTIFICATE;
 	case -EEXIST:
@@ -539,6 +542,7 @@ struct client {
 
 /* Of which nodes the manager is to be told. */
 struct news {
+	bool list;                     /* the revocation list, before all else */
 	bool all;                      /* from `after` on */
 	char after[CERT_NAME_MAX + 1]; /* the last one of all that was told */
 	unsigned n;
@@ -641,6 +645,7 @@ static void client_read(struct server *v, struct client *c, int64_t now)
 		int err = operator_ask(v->signer->ledger, v->signer->pin, "root", c->line,
 		                       (size_t)(end - c->line), time(NULL), &c->answer);
 
+		v->news.list |= c->answer.list;
 		tell_one(v, c->answer.changed);
 		client_answer(c, err, now);
 	} else if (c->n == sizeof(c->line))
@@ -715,7 +720,55 @@ static void news_sent(struct news *w, const char *name)
 
 static bool has_news(const struct server *v)
 {
-	return v->manager_fd >= 0 && (v->news.n || v->news.all);
+	return v->manager_fd >= 0 && (v->news.n || v->news.all || v->news.list);
+}
+
+/* The list as it is now, signed, in a file without a name. The number is on the disk: it was raised
+ * with the entries.
+ */
+static int list_file(struct signer *s, size_t *len)
+{
+	uint8_t *list = malloc(REVOCATION_LIST_MAX);
+	struct revocations all = {0};
+	struct cert_chain chain;
+	uint64_t number;
+	int fd = -1, err = list ? ledger_list(s->ledger, &number, &all) : -ENOMEM;
+
+	ca_chain(s->ca, &chain);
+	if (!err)
+		err = revocation_list_make(list, REVOCATION_LIST_MAX, len, number, time(NULL), &all,
+		                           ca_key(s->ca), &chain);
+	if (!err) {
+		fd = memfd_create("revocations", MFD_CLOEXEC);
+		err = fd < 0 ? -errno : 0;
+	}
+	if (!err && write(fd, list, *len) != (ssize_t)*len) {
+		err = -EIO;
+		close(fd);
+	}
+	revocations_clear(&all);
+	free(list);
+	return err ? err : fd;
+}
+
+/* 0, -EAGAIN, or -errno: the manager is gone. */
+static int manager_tell_list(struct server *v)
+{
+	struct message_list m = {0};
+	size_t len;
+	int fd = list_file(v->signer, &len), err;
+
+	if (fd < 0) {
+		log_error("no revocation list could be made", "reason", strerrordesc_np(-fd), NULL);
+		v->news.list = false;
+		return 0;
+	}
+	m.len = (uint32_t)len;
+	err = message_send(v->manager_fd, MESSAGE_LIST, 0, &m, sizeof(m), &fd, 1);
+	close(fd);
+	if (!err)
+		v->news.list = false;
+	return err;
 }
 
 /* As much as the manager's socket takes. */
@@ -724,6 +777,13 @@ static void manager_tell(struct server *v)
 	struct ledger_node n;
 	int err;
 
+	if (v->news.list && v->manager_fd >= 0) {
+		err = manager_tell_list(v);
+		if (err && err != -EAGAIN)
+			manager_lost(v, strerrordesc_np(-err));
+		if (err)
+			return;
+	}
 	while (has_news(v)) {
 		struct message_node m = {0};
 
@@ -774,8 +834,10 @@ static void manager_read(struct server *v, int64_t now)
 		return;
 	}
 	message_close_fds(&v->message);
-	if (v->message.head.type == MESSAGE_NODES)
+	if (v->message.head.type == MESSAGE_NODES) {
+		v->news.list = true;
 		tell_all(v);
+	}
 	if (v->message.head.type != MESSAGE_SIGN || v->message.head.len != sizeof(v->sign))
 		return;
 	memcpy(&v->sign, v->message.body, sizeof(v->sign));

@@ -142,6 +142,7 @@ int cmd_token_revoke(struct cmd *c); /* ID */
 int cmd_node_list(struct cmd *c);    /* cmd_node.c: --pending */
 int cmd_node_label(struct cmd *c);   /* NAME K=V... K-... */
 int cmd_node_remove(struct cmd *c);  /* NAME */
+int cmd_node_revoke(struct cmd *c);  /* NAME */
 int cmd_leave(struct cmd *c);        /* cmd_leave.c: --force */
 int cmd_down(struct cmd *c);         /* cmd_down.c: --force */
 int cmd_status(struct cmd *c);

@@ -206,19 +206,28 @@ int cmd_node_label(struct cmd *c)
 	return code;
 }
 
-/* -- node remove ------------------------------------------------------------------------------ */
+/* -- node remove, node revoke ----------------------------------------------------------------- */
 
-int cmd_node_remove(struct cmd *c)
+static int act(const struct cmd *c, const char *what, const char *cmd)
 {
 	json_t *answer;
 	int code;
 
-	code = cmd_ca_ask(c, "node remove",
-	                  json_pack("{s:s, s:s}", "cmd", "node-remove", "name", c->args[0]),
+	code = cmd_ca_ask(c, what, json_pack("{s:s, s:s}", "cmd", cmd, "name", c->args[0]),
 	                  &answer);
 	if (code != CMD_OK)
 		return code;
 	code = c->json ? cmd_print_json(answer) : CMD_OK;
 	json_decref(answer);
 	return code;
+}
+
+int cmd_node_remove(struct cmd *c)
+{
+	return act(c, "node remove", "node-remove");
+}
+
+int cmd_node_revoke(struct cmd *c)
+{
+	return act(c, "node revoke", "node-revoke");
 }

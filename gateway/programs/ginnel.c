@@ -84,6 +84,8 @@ static const struct cmd_row rows[] = {
 	{"node", "list", "", 0, 0, "the cluster's nodes", list_options, cmd_node_list},
 	{"node", "label", "NAME K=V... K-...", 2, 1 + 2 * CERT_LABELS_MAX,
          "set labels of a node, or take them away", NULL, cmd_node_label},
+	{"node", "revoke", "NAME", 1, 1, "refuse a node's certificates everywhere, from now on",
+         NULL, cmd_node_revoke},
 	{"node", "remove", "NAME", 1, 1, "take a node out of the cluster", NULL, cmd_node_remove},
 	{"status", NULL, "", 0, 0,
          "how this node, its peers and its drops stand; exit 4 unless ready", NULL, cmd_status},

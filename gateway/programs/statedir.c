@@ -18,12 +18,12 @@
 static const struct {
 	const char *name, *user;
 	uid_t uid;
-	const char *files[5]; /* each also with a suffix: a temporary, a journal */
+	const char *files[6]; /* each also with a suffix: a temporary, a journal */
 } parts[STATEDIR_PARTS] = {
 	[STATEDIR_ENGINE] = {"engine",
                              "ginnel",
                              ISOLATE_UID_ENGINE,
-                             {"node.key", "node.pem", "ca.pem", "state.json"}},
+                             {"node.key", "node.pem", "ca.pem", "state.json", "revoked.lists"}},
 	[STATEDIR_MANAGER] = {"manager",
                               "ginnel-manager",
                               ISOLATE_UID_MANAGER,

@@ -245,3 +245,78 @@ refused() {
 	until_ok 10 node n1 n2 '.labels == {"zone": "pci"}'
 	wait
 }
+
+# -- revocation ---------------------------------------------------------------------------------------
+
+list_number() { ginnel "$1" --json status | jq .list.number; }
+same_list() { # NODE NUMBER
+	[ "$(list_number "$1")" = "$2" ]
+}
+peer_is() { # NODE PEER STATE
+	ginnel "$1" --json peers | jq -e --arg p "$2" --arg s "$3" '.[] | select(.name == $p) | .state == $s'
+}
+
+@test "node revoke cuts live sessions everywhere within 2 s, and refuses new ones" {
+	cluster 3
+	n1=$(address n1) n2=$(address n2) n3=$(address n3)
+	until_ok 10 peers_up n3 2
+	until_ok 10 pings n3 "$n2"
+	on n3 ping -n -i 0.05 -c 100 "$n2" >"$LAB/ping" 3>&- &
+	run --separate-stderr ginnel n1 --json node revoke n2
+	[ "$status" = 0 ]
+	number=$(jq .number <<<"$output")
+	until_ok 2 peer_is n3 n2 revoked
+	until_ok 2 peers_up n3 1
+	until_ok 2 peers_up n1 1
+	same_list n3 "$number"
+	same_list n1 "$number"
+	ginnel n3 --json status | jq -e '.list.age_s == 0'
+	node n1 n2 '.state == "revoked"'
+	run pings n3 "$n2"
+	[ "$status" -ne 0 ]
+	pings n3 "$n1"
+	# It comes back: refused by name, by nodes and by the manager.
+	stop n2
+	start n2
+	until_ok 10 grep -q 'handshake refused.*the certificate was revoked' "$LAB/n3/log" "$LAB/n1/log"
+	peers_up n3 1
+	# The manager is gone: the list stands on the disk.
+	stop n1
+	stop n3
+	start n3
+	until_ok 10 same_list n3 "$number"
+	peer_is n3 n2 revoked
+	# With its name it joins anew by a token made for it, under another incarnation.
+	start n1
+	until_ok 10 status_is n1 ready
+	stop n2
+	ginnel n2 down
+	rm -rf "$LAB/n2/state"
+	(umask 077 && ginnel n1 token create --name n2 >"$LAB/n2/token")
+	ginnel n2 join --token-file "$LAB/n2/token" --name n2 --advertise 10.9.0.2 10.9.0.1
+	start n2
+	until_ok 15 pings n3 "$n2"
+	node n1 n2 '.state == "active"'
+}
+
+@test "a certificate with a label that was taken away since is refused" {
+	cluster 3
+	n2=$(address n2)
+	ginnel n1 node label n2 zone=pci
+	until_ok 10 peers_up n3 2
+	cp -a "$LAB/n2/state/engine" "$LAB/n2/old"
+	before=$(list_number n3)
+	ginnel n1 node label n2 zone-
+	until_ok 5 labels_seen n3 n2 '{}'
+	[ "$(list_number n3)" -gt "$before" ]
+	until_ok 10 pings n3 "$n2"
+	stop n2
+	cp -a "$LAB/n2/old/." "$LAB/n2/state/engine/"
+	chmod 700 "$LAB/n2/state/engine"
+	rm "$LAB/n2/state/engine/state.json"
+	kill -STOP "$(process_of n1 manager)" # so that it cannot renew
+	start n2
+	until_ok 10 grep -q 'handshake refused.*the certificate was revoked' "$LAB/n3/log" "$LAB/n1/log"
+	peers_up n3 1
+	kill -CONT "$(process_of n1 manager)"
+}

@@ -649,3 +649,96 @@ Test(ledger, writes_no_more_after_a_write_failed)
 	cr_expect_eq(tokens(), i - 2);
 	cr_expect_eq(join(1, "n1", key_a), 0);
 }
+
+/* -- what is revoked --------------------------------------------------------------------------- */
+
+static void add_node(const char *name, uint64_t incarnation, uint64_t issue)
+{
+	struct ledger_node n = {.role = ROLE_NODE,
+	                        .incarnation = incarnation,
+	                        .issue = issue,
+	                        .not_after = NOW + 1000};
+
+	snprintf(n.name, sizeof(n.name), "%s", name);
+	memcpy(n.keys.spki, key_a, 32);
+	cr_assert_eq(cert_labels_add(&n.labels, "zone=pci"), 0);
+	cr_assert_eq(ledger_node_add(l, &n), 0);
+}
+
+static uint64_t list_of(struct revocations *s)
+{
+	uint64_t number = 0;
+
+	cr_assert_eq(ledger_list(l, &number, s), 0);
+	return number;
+}
+
+Test(ledger, raises_the_lists_number_with_each_entry_above_all_before)
+{
+	struct revocations s;
+	uint64_t first, second;
+
+	add_node("n2", 3, 7);
+	add_node("n3", 1, 1);
+	cr_expect_eq(list_of(&s), 0);
+	cr_expect_eq(s.n, 0);
+	cr_assert_eq(ledger_revoke(l, "n2", NOW), 0);
+	first = list_of(&s);
+	cr_expect_gt(first, (uint64_t)NOW);
+	cr_expect_eq(s.n, 2); /* by name, by key */
+	cr_expect_eq(s.at[0].value, 3);
+	cr_expect_geq(s.at[0].until, NOW + 1000 + CERT_GRACE);
+	revocations_clear(&s);
+	cr_assert_eq(ledger_revoke(l, "n3", NOW - 5000), 0); /* the clock went back */
+	second = list_of(&s);
+	cr_expect_gt(second, first);
+	revocations_clear(&s);
+	cr_expect_eq(ledger_revoke(l, "n9", NOW), -ENOENT);
+	cr_expect_eq(list_of(&s), second);
+	revocations_clear(&s);
+}
+
+Test(ledger, revokes_by_issue_number_where_a_label_is_gone)
+{
+	struct cert_labels labels = {0};
+	struct revocations s;
+	struct ledger_node n;
+	bool lost;
+
+	add_node("n2", 3, 7);
+	cr_assert_eq(cert_labels_add(&labels, "zone=pci"), 0);
+	cr_assert_eq(cert_labels_add(&labels, "app=web"), 0);
+	cr_assert_eq(ledger_label(l, "n2", &labels, NOW, &n, &lost), 0);
+	cr_expect_not(lost); /* one more is no loss */
+	cr_expect_eq(n.issue_min, 8);
+	cr_assert_eq(cert_labels_add(&labels, "zone=lab"), 0);
+	cr_assert_eq(ledger_label(l, "n2", &labels, NOW, &n, &lost), 0);
+	cr_expect(lost); /* another value is one */
+	cr_expect_gt(list_of(&s), 0);
+	cr_assert_eq(s.n, 1);
+	cr_expect_eq(s.at[0].kind, REVOCATION_ISSUE);
+	cr_expect_eq(s.at[0].value, 8);
+	revocations_clear(&s);
+}
+
+Test(ledger, renews_nothing_that_is_revoked_and_forgets_no_entry_before_its_end)
+{
+	struct cert_info cert = {.node = "n2", .role = ROLE_NODE, .incarnation = 3};
+	struct revocations s;
+	struct ledger_node n;
+
+	add_node("n2", 3, 7);
+	add_node("n3", 1, 1);
+	memcpy(cert.spki, key_a, 32);
+	cr_assert_eq(ledger_revoke(l, "n2", NOW), 0);
+	cr_expect_eq(ledger_renew(l, &cert, key_b, &n), -EKEYREVOKED);
+	cr_expect_eq(ledger_leave(l, &cert), -EKEYREVOKED);
+	cr_assert_eq(ledger_revoke(l, "n3", NOW + 1000 + CERT_GRACE), 0);
+	list_of(&s);
+	cr_expect_eq(s.n, 3);
+	revocations_clear(&s);
+	cr_assert_eq(ledger_revoke(l, "n3", NOW + 10 * CERT_GRACE), 0);
+	list_of(&s);
+	cr_expect_eq(s.n, 2); /* n2's has ended */
+	revocations_clear(&s);
+}

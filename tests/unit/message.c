@@ -135,6 +135,7 @@ static int may(uint32_t type, enum process from, enum process to)
 		return from == PROCESS_MANAGER && to == PROCESS_CA;
 	case MESSAGE_SIGNED:
 	case MESSAGE_NODE:
+	case MESSAGE_LIST:
 		return from == PROCESS_CA && to == PROCESS_MANAGER;
 	default:
 		return 0;
@@ -154,6 +155,8 @@ static size_t body_of(uint32_t type)
 		return sizeof(struct message_signed);
 	case MESSAGE_NODE:
 		return sizeof(struct message_node);
+	case MESSAGE_LIST:
+		return sizeof(struct message_list);
 	default:
 		return 0;
 	}
@@ -168,7 +171,9 @@ Test(message, takes_each_type_from_its_sender_alone)
 		for (enum process from = 0; from < PROCESS_COUNT; from++)
 			for (enum process to = 0; to < PROCESS_COUNT; to++) {
 				send_raw(p[0], t, (uint32_t)body_of(t), HEAD + body_of(t), fds,
-				         t == MESSAGE_START ? 2 : 0);
+				         t == MESSAGE_START  ? 2
+				         : t == MESSAGE_LIST ? 1
+				                             : 0);
 				cr_expect_eq(message_receive(p[1], from, to, &got),
 				             may(t, from, to) ? 0 : -EBADMSG, "%u %d %d", t, from,
 				             to);

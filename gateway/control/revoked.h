@@ -1,0 +1,36 @@
+/* SPDX-License-Identifier: GPL-3.0-or-later */
+/* revoked - the revocation lists that this node holds, on disk and in snapshots.
+ *
+ * What counts is the union of all entries of validly signed lists: an older list, or one of a manager
+ * that was restored, takes nothing back. Kept are the lists themselves, so that what the disk says has
+ * to prove itself too. Control's thread.
+ */
+#pragma once
+#include "crypto/revocation.h"
+#include <stdint.h>
+
+#define REVOKED_FILE  "revoked.lists"
+#define REVOKED_LISTS 4 /* the newest, and older ones that say what it does not */
+
+struct revoked_list {
+	uint64_t number;
+	size_t len;
+	uint8_t *bytes; /* NULL: the place is free */
+};
+
+struct revoked {
+	struct revocations set; /* of all */
+	uint64_t number;        /* the greatest */
+	time_t issued;          /* of that list: no clock is before it */
+	struct revoked_list lists[REVOKED_LISTS];
+};
+
+void revoked_clear(struct revoked *r);
+/* What lies in dir, as far as it proves itself. 0, -ENOENT, -EBADMSG some of it did not, -errno. */
+int revoked_load(struct revoked *r, int dir, const struct cert_trust *trust);
+int revoked_save(const struct revoked *r, int dir);
+/* A list that came: 1 something is new, 0 nothing is, -EBADMSG it is none of our ca's, -ENOMEM, -E2BIG.
+ * On error nothing is changed.
+ */
+int revoked_take(struct revoked *r, const uint8_t *list, size_t len,
+                 const struct cert_trust *trust);
