@@ -20,15 +20,15 @@ static pthread_t workers[2];
 static _Atomic bool counting;
 static _Atomic unsigned allocations, frees, locks;
 
+/* A sanitizer has its own; the check needs no more than one build. */
+#if !defined(__SANITIZE_ADDRESS__) && !defined(__SANITIZE_THREAD__)
+#define COUNTED 1
 static bool on_a_worker(void)
 {
 	return atomic_load(&counting) && (pthread_equal(pthread_self(), workers[0]) ||
 	                                  pthread_equal(pthread_self(), workers[1]));
 }
 
-/* A sanitizer has its own; the check needs no more than one build. */
-#if !defined(__SANITIZE_ADDRESS__) && !defined(__SANITIZE_THREAD__)
-#define COUNTED 1
 void *malloc(size_t n)
 {
 	allocations += on_a_worker();

@@ -365,6 +365,7 @@ Test(session, is_not_ended_by_noise_or_by_anything_in_the_clear)
 		cr_assert_eq(opens(p, ends[e], (const uint8_t *)"", 0), -EBADMSG);
 		for (int i = 0; i < 3000; i++) {
 			uint8_t d[120];
+			ssize_t refused;
 			size_t len;
 
 			for (size_t k = 0; k < sizeof(d); k++)
@@ -374,7 +375,10 @@ Test(session, is_not_ended_by_noise_or_by_anything_in_the_clear)
 				d[0] = (uint8_t)(0x30 | (d[0] & 0xf));
 				memcpy(d + 1, session_cid(ends[e]), SESSION_CID_LEN);
 			}
-			cr_assert_eq(opens(p, ends[e], d, len), -EBADMSG);
+			/* Its number is anything, so it may be that of a record that came before. */
+			refused = opens(p, ends[e], d, len);
+			cr_assert(refused == -EBADMSG || (i % 2 && refused == -EALREADY), "%zd",
+			          refused);
 		}
 	}
 	still_well(p);
