@@ -20,7 +20,7 @@ static pthread_t workers[2];
 static _Atomic bool counting;
 static _Atomic unsigned allocations, frees, locks;
 
-/* A sanitizer has its own; the check needs no more than one build. */
+/* A sanitizer has its own: there the packets are carried and nothing is counted. */
 #if !defined(__SANITIZE_ADDRESS__) && !defined(__SANITIZE_THREAD__)
 #define COUNTED 1
 static bool on_a_worker(void)
@@ -92,8 +92,6 @@ Test(quiet, a_worker_neither_allocates_nor_locks_for_a_packet, .timeout = 60)
 {
 	struct counters before = {0}, after = {0};
 
-	if (!COUNTED)
-		cr_skip_test("counted in the plain build");
 	engines_init();
 	start(&a, &b);
 	start(&b, &a);
