@@ -238,12 +238,13 @@ refused() {
 	until_ok 10 peers_up n1 1
 	kill -STOP "$(process_of n1 manager)" # it hears of nothing
 	(ginnel n1 node label n2 zone=pci >/dev/null 2>&1) 3>&- &
+	label=$!
 	until_ok 5 grep -q . <(sleep 1; echo x)
 	was=$(process_of n1 manager)
 	kill -KILL "$was"
 	until_ok 10 replaced n1 manager "$was"
 	until_ok 10 node n1 n2 '.labels == {"zone": "pci"}'
-	wait
+	wait "$label" || true # it may have been told of the kill
 }
 
 # -- revocation ---------------------------------------------------------------------------------------
