@@ -84,12 +84,12 @@ reason() { # NODE TEXT
 	until_ok 10 peers_up n1 1
 	n2=$(address n2)
 	stop n2
-	age n2 -1000 8
+	age n2 -1000 15
 	kill -STOP "$(process_of n1 manager)" # nobody renews
 	start n2
 	until_ok 6 pings n1 "$n2"
-	reason n2 'past 80 % of its life'
-	until_ok 15 reason n2 'has expired'
+	until_ok 6 reason n2 'past 80 % of its life'
+	until_ok 25 reason n2 'has expired'
 	until_ok 5 peers_up n1 0
 	run pings n1 "$n2"
 	[ "$status" -ne 0 ]
