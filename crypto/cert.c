@@ -7,6 +7,7 @@
 
 #include "crypto/claim.h"
 #include "crypto/der.h"
+#include "crypto/hex.h"
 #include "crypto/pem.h"
 #include "crypto/x509.h"
 
@@ -180,14 +181,7 @@ static bool spiffe_parse(struct cert_info *out, struct der uri)
 
 static void serial_format(char out[41], const struct der *serial)
 {
-	static const char hex[] = "0123456789abcdef";
-	size_t at = 0;
-
-	for (size_t i = 0; i < serial->n && i < X509_SERIAL_MAX; i++) {
-		out[at++] = hex[serial->at[i] >> 4];
-		out[at++] = hex[serial->at[i] & 15];
-	}
-	out[at] = 0;
+	hex_format(out, serial->at, serial->n < X509_SERIAL_MAX ? serial->n : X509_SERIAL_MAX);
 }
 
 /* RFC 5280 section 4.2.1.3: a keyUsage that is not there forbids nothing. Whether the certificate

@@ -5,6 +5,7 @@
 #include <stdio.h>
 #include <string.h>
 
+#include "crypto/hex.h"
 #include "crypto/secret.h"
 
 #define VERSION  "GNL1."
@@ -203,35 +204,15 @@ int token_parse(struct token *t, const char *text, size_t len)
 
 void token_id_format(const uint8_t id[TOKEN_ID_LEN], char out[TOKEN_ID_TEXT + 1])
 {
-	static const char hex[] = "0123456789abcdef";
-
-	for (size_t i = 0; i < TOKEN_ID_LEN; i++) {
-		out[2 * i] = hex[id[i] >> 4];
-		out[2 * i + 1] = hex[id[i] & 15];
-	}
-	out[TOKEN_ID_TEXT] = 0;
-}
-
-static int hex_value(char c)
-{
-	if (c >= '0' && c <= '9')
-		return c - '0';
-	return c >= 'a' && c <= 'f' ? c - 'a' + 10 : -1;
+	hex_format(out, id, TOKEN_ID_LEN);
 }
 
 int token_id_parse(uint8_t id[TOKEN_ID_LEN], const char *text)
 {
 	uint8_t parsed[TOKEN_ID_LEN];
 
-	if (strnlen(text, TOKEN_ID_TEXT + 1) != TOKEN_ID_TEXT)
+	if (hex_parse(parsed, sizeof(parsed), text, strnlen(text, TOKEN_ID_TEXT + 1)) < 0)
 		return -EINVAL;
-	for (size_t i = 0; i < TOKEN_ID_LEN; i++) {
-		int high = hex_value(text[2 * i]), low = hex_value(text[2 * i + 1]);
-
-		if (high < 0 || low < 0)
-			return -EINVAL;
-		parsed[i] = (uint8_t)(high << 4 | low);
-	}
 	memcpy(id, parsed, sizeof(parsed));
 	return 0;
 }

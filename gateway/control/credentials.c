@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: GPL-3.0-or-later */
 #include "gateway/control/credentials.h"
 
+#include "crypto/hex.h"
 #include "crypto/secret.h"
 #include "gateway/h2.h"
 #include <errno.h>
@@ -83,8 +84,8 @@ void credentials_tick(struct control *c, time_t wall, int64_t now)
 		         "reason", c->renewal.why[0] ? c->renewal.why : "not renewed yet", NULL);
 	}
 	HASH_ITER(hh, c->watch.members, m, tmp)
-	if (m->peer)
-		changed |= member_tick(c, m, wall, now);
+		if (m->peer)
+			changed |= member_tick(c, m, wall, now);
 	if (changed)
 		control_members_changed(c);
 }
@@ -95,8 +96,7 @@ static json_t *hex_json(const uint8_t *p, size_t n)
 {
 	char text[2 * CERT_DER_MAX + 1];
 
-	for (size_t i = 0; i < n; i++)
-		snprintf(text + 2 * i, 3, "%02x", p[i]);
+	hex_format(text, p, n);
 	return json_stringn(text, 2 * n);
 }
 
@@ -112,7 +112,7 @@ char *credentials_question(struct control *c, const uint8_t exporter[32], time_t
 		return NULL;
 	err = renewal_ask(&c->renewal, id, exporter, &p);
 	if (err) {
-		renewal_failed(&c->renewal, now, strerror(-err));
+		renewal_failed(&c->renewal, now, strerrordesc_np(-err));
 		return NULL;
 	}
 	doc = json_pack("{s:o, s:o, s:o}", "certificate",
@@ -227,7 +227,7 @@ bool credentials_answer(struct control *c, int status, const char *body, size_t 
 		err = use_renewed(c);
 		if (err)
 			log_error("the new certificate is used from the next start on", "reason",
-			          strerror(-err), NULL);
+			          strerrordesc_np(-err), NULL);
 		else
 			log_info("certificate renewed", "serial", own(c)->info.serial, NULL);
 		taken = !err;

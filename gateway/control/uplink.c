@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: GPL-3.0-or-later */
 #include "gateway/control/uplink.h"
 
+#include "crypto/hex.h"
 #include "crypto/proof.h"
 #include "crypto/secret.h"
 #include "gateway/clock.h"
@@ -163,23 +164,13 @@ static bool list_line(struct uplink *u, const char *line, size_t len)
 static int take_list(struct control *c, const char *hex, size_t len)
 {
 	uint8_t *list = malloc(len / 2 + 1);
-	unsigned byte;
-	size_t n = 0;
-	int err = 0;
+	int err;
 
 	if (!list)
 		return -ENOMEM;
-	for (; n < len / 2 && !err; n++) {
-		char two[3] = {hex[2 * n], hex[2 * n + 1], 0};
-
-		if (strspn(two, "0123456789abcdef") != 2 || sscanf(two, "%2x", &byte) != 1)
-			err = -EBADMSG;
-		else
-			list[n] = (uint8_t)byte;
-	}
-	if (!err)
-		err = len % 2 ? -EBADMSG
-		              : revoked_take(&c->revoked, list, n, c->params->identity->trust);
+	err = hex_parse(list, len / 2, hex, len) < 0
+	              ? -EBADMSG
+	              : revoked_take(&c->revoked, list, len / 2, c->params->identity->trust);
 	free(list);
 	return err;
 }
@@ -201,7 +192,7 @@ static void on_list(void *arg, int status, const char *body, size_t len)
 		return; /* the next connection asks again */
 	if (err < 0) {
 		log_error("manager's revocation list refused", "manager", uplink_manager(u),
-		          "reason", strerror(-err), NULL);
+		          "reason", strerrordesc_np(-err), NULL);
 		snprintf(u->refused, sizeof(u->refused), "its revocation list was refused");
 		return;
 	}
@@ -214,7 +205,7 @@ static void on_list(void *arg, int status, const char *body, size_t len)
 	control_publish(c);
 	err = revoked_save(&c->revoked, AT_FDCWD);
 	if (err)
-		log_error("revocation list not saved", "reason", strerror(-err), NULL);
+		log_error("revocation list not saved", "reason", strerrordesc_np(-err), NULL);
 }
 
 static void on_line(void *arg, void *user, const char *line, size_t len)

@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: GPL-3.0-or-later */
 #include "gateway/manager/api.h"
 
+#include "crypto/hex.h"
 #include "gateway/log.h"
 #include "gateway/manager/records.h"
 #include <errno.h>
@@ -695,7 +696,7 @@ int api_revoke(struct api *a, uint64_t number, struct revocations *s, const uint
 		return -ENOMEM;
 	}
 	at += sprintf(at, "{\"number\":%llu,\"list\":\"", (unsigned long long)number);
-	record_hex_format(list, len, at);
+	hex_format(at, list, len);
 	strcpy(at + 2 * len, "\"}");
 	free(a->list_text);
 	revocations_clear(&a->revoked);

@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: GPL-3.0-or-later */
 #include "gateway/manager/enroll.h"
 
+#include "crypto/hex.h"
 #include "crypto/token.h"
 #include "gateway/manager/records.h"
 #include <errno.h>
@@ -20,7 +21,7 @@ static bool bytes_of(const json_t *j, const char *key, uint8_t *out, size_t max,
 	size_t len;
 	const char *text = string_of(j, key, &len);
 
-	if (!text || len < 2 || len > 2 * max || record_hex_parse(out, len / 2, text, len) < 0)
+	if (!text || len < 2 || len > 2 * max || hex_parse(out, len / 2, text, len) < 0)
 		return false;
 	*n = (uint16_t)(len / 2);
 	return true;
@@ -38,7 +39,7 @@ static int parse_join(struct enroll_ask *a, const json_t *j, const char **why)
 	memcpy(a->sign.name, name, len + 1);
 	*why = "token: it is not the 16 hex digits of a token's id";
 	token = string_of(j, "token", &len);
-	if (!token || record_hex_parse(a->sign.token_id, sizeof(a->sign.token_id), token, len) < 0)
+	if (!token || hex_parse(a->sign.token_id, sizeof(a->sign.token_id), token, len) < 0)
 		return -EINVAL;
 	*why = "csr: it is no hex of at most 2048 bytes";
 	if (!bytes_of(j, "csr", a->sign.csr, sizeof(a->sign.csr), &a->sign.csr_len))

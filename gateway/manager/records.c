@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: GPL-3.0-or-later */
 #include "gateway/manager/records.h"
 
+#include "crypto/hex.h"
 #include <errno.h>
 #include <stdio.h>
 #include <string.h>
@@ -162,8 +163,7 @@ int record_labels_parse(struct cert_labels *out, const json_t *j)
 	if (!json_is_object(j) || json_object_size(j) > CERT_LABELS_MAX)
 		return -EINVAL;
 	/* The loop macro takes no const; nothing is changed. */
-	json_object_foreach((json_t *)(uintptr_t)j, key, v)
-	{
+	json_object_foreach((json_t *)(uintptr_t)j, key, v) {
 		value = plain_string(v);
 		if (!value || strlen(key) > CERT_LABEL_KEY_MAX ||
 		    strlen(value) > CERT_LABEL_VALUE_MAX || strchr(key, '='))
@@ -215,36 +215,6 @@ json_t *record_time_format(time_t t)
 	return json_string(text);
 }
 
-void record_hex_format(const uint8_t *p, size_t n, char *out)
-{
-	for (size_t i = 0; i < n; i++)
-		snprintf(out + 2 * i, 3, "%02x", p[i]);
-	out[2 * n] = '\0';
-}
-
-static int nibble(char c)
-{
-	if (is_digit(c))
-		return c - '0';
-	return c >= 'a' && c <= 'f' ? c - 'a' + 10 : -1;
-}
-
-int record_hex_parse(uint8_t *out, size_t n, const char *text, size_t len)
-{
-	int high, low;
-
-	if (len != 2 * n)
-		return -EINVAL;
-	for (size_t i = 0; i < n; i++) {
-		high = nibble(text[2 * i]);
-		low = nibble(text[2 * i + 1]);
-		if (high < 0 || low < 0)
-			return -EINVAL;
-		out[i] = (uint8_t)(high << 4 | low);
-	}
-	return 0;
-}
-
 bool record_version_ok(const char *version)
 {
 	size_t n = strlen(version);
@@ -259,7 +229,7 @@ json_t *record_node_format(const struct registry_node *n)
 {
 	char spki[2 * sizeof(n->spki) + 1];
 
-	record_hex_format(n->spki, sizeof(n->spki), spki);
+	hex_format(spki, n->spki, sizeof(n->spki));
 	/* "o" takes the reference also when something fails. */
 	return json_pack("{s:s, s:s, s:I, s:I, s:I, s:s, s:o, s:o, s:o, s:o, s:s?}", "name",
 	                 n->name, "role", cert_role_name(n->role), "incarnation",

@@ -31,11 +31,6 @@ json_t *record_prefixes_format(const struct prefix *p, unsigned n);
 
 /* RFC 3339 UTC; null for 0. */
 json_t *record_time_format(time_t t);
-/* out has 2 * n + 1 bytes; lower case. */
-void record_hex_format(const uint8_t *p, size_t n, char *out);
-/* Exactly n bytes of lower case hex. -EINVAL. */
-int record_hex_parse(uint8_t *out, size_t n, const char *text, size_t len);
-
 /* Printable ASCII, at most REGISTRY_VERSION_MAX. */
 bool record_version_ok(const char *version);
 

@@ -13,6 +13,7 @@
 #include <time.h>
 #include <unistd.h>
 
+#include "crypto/hex.h"
 #include "crypto/keyfile.h"
 #include "crypto/secret.h"
 #include "crypto/token.h"
@@ -193,13 +194,6 @@ static int take_key(struct join *j)
 
 /* -- asking ----------------------------------------------------------------------------------- */
 
-static void hex(char *out, const uint8_t *p, size_t n)
-{
-	for (size_t i = 0; i < n; i++)
-		snprintf(out + 2 * i, 3, "%02x", p[i]);
-	out[2 * n] = '\0';
-}
-
 static json_t *endpoints_json(const struct host_endpoints *e)
 {
 	char text[CONFIG_ENDPOINT_TEXT_MAX];
@@ -230,8 +224,8 @@ static char *question(struct join *j)
 		fault(strerrordesc_np(-err), NULL, "join: no proof could be made");
 		return NULL;
 	}
-	hex(csr_text, csr, csr_len);
-	hex(sig_text, sig, sig_len);
+	hex_format(csr_text, csr, csr_len);
+	hex_format(sig_text, sig, sig_len);
 	token_id_format(j->token->id, id);
 	q = json_pack("{s:s,s:s,s:s,s:s,s:o,s:s}", "name", j->name, "token", id, "csr", csr_text,
 	              "proof", sig_text, "endpoints", endpoints_json(&j->endpoints), "version",

@@ -12,6 +12,7 @@
 #include <time.h>
 #include <unistd.h>
 
+#include "crypto/hex.h"
 #include "crypto/proof.h"
 #include "gateway/identity.h"
 #include "gateway/programs/joiner.h"
@@ -47,9 +48,8 @@ static int load_identity(struct leave *l)
 
 static char *hex(char *at, const uint8_t *p, size_t n)
 {
-	for (size_t i = 0; i < n; i++)
-		at += sprintf(at, "%02x", p[i]);
-	return at;
+	hex_format(at, p, n);
+	return at + 2 * n;
 }
 
 static int make_body(const struct leave *l, const uint8_t *exporter, char body[BODY_MAX])
