@@ -8,6 +8,7 @@
 #include <unistd.h>
 
 /* syscalls(engine): read writev recvmsg sendmsg */
+/* syscalls(engine, before the filter): ioctl mmap madvise */
 
 #define LARGE_PAGE   ((size_t)2 << 20)
 #define MEMORY       (IO_STRIDE * (IO_READS + IO_ARRIVALS + IO_RUNS) + IO_SMALL_ROOM)

@@ -35,17 +35,23 @@ static void emit(void *arg, const uint8_t *datagram, size_t len)
 enum drop lane_send(struct worker *w, struct lane *l, uint8_t *plain, size_t len, unsigned packets,
                     int64_t now)
 {
-	uint8_t *place = io_place(&w->io, &l->path, len + SESSION_OVERHEAD);
-	ssize_t n = session_seal(l->session, plain, len, place);
+	ssize_t n;
 
+	if (len > LANE_PLAIN_MAX)
+		return DROP_TOO_BIG;
+	n = session_seal(l->session, plain, len,
+	                 io_place(&w->io, &l->path, len + SESSION_OVERHEAD));
 	if (n < 0) {
 		l->dead = true; /* it seals no more: the next tick ends it, and dials anew */
 		worker_tick_by(w, now);
 		return n == -EKEYEXPIRED ? DROP_KEY_USED_UP : DROP_SEND_FAILED;
 	}
 	io_placed(&w->io, (size_t)n, packets);
-	if (packets)
+	if (packets) {
 		l->last_data = now;
+		count_add(&l->peer->tx_packets, packets);
+		count_add(&l->peer->tx_bytes, len);
+	}
 	if (!l->unanswered) {
 		l->unanswered = now;
 		worker_tick_by(w, now + LANE_ANSWER);
@@ -117,12 +123,6 @@ static void take_aside(struct peer_slot *s, struct lane *l)
 	l->next = NULL;
 }
 
-void lane_sent(struct lane *l, unsigned packets, size_t bytes)
-{
-	count_add(&l->peer->tx_packets, packets);
-	count_add(&l->peer->tx_bytes, bytes);
-}
-
 static void send_waiting(struct worker *w, struct lane *l, int64_t now)
 {
 	struct waiting_packet *p;
@@ -130,9 +130,7 @@ static void send_waiting(struct worker *w, struct lane *l, int64_t now)
 	while ((p = waiting_take(&w->waiting, l->peer))) {
 		enum drop why = lane_send(w, l, p->data, p->len, 1, now);
 
-		if (why == DROP_NONE)
-			lane_sent(l, 1, p->len);
-		else
+		if (why != DROP_NONE)
 			count_add(&w->counters.drops[why], 1);
 	}
 }
@@ -309,8 +307,7 @@ int64_t lanes_tick(struct worker *w, int64_t now)
 	int64_t next = INT64_MAX;
 	struct lane *l, *tmp;
 
-	HASH_ITER(hh, w->lanes, l, tmp)
-	{
+	HASH_ITER(hh, w->lanes, l, tmp) {
 		if (session_deadline(l->session) <= now)
 			session_tick(l->session, now);
 		if (l->dead || session_state(l->session) != SESSION_UP) {
@@ -330,8 +327,7 @@ void lanes_judge(struct worker *w, int64_t now)
 {
 	struct lane *l, *tmp;
 
-	HASH_ITER(hh, w->lanes, l, tmp)
-	{
+	HASH_ITER(hh, w->lanes, l, tmp) {
 		const char *why = snapshot_refuses(w->snapshot, l->peer, session_peer(l->session));
 
 		if (why)
@@ -344,5 +340,5 @@ void lanes_end_all(struct worker *w, int64_t now)
 	struct lane *l, *tmp;
 
 	HASH_ITER(hh, w->lanes, l, tmp)
-	lane_end(w, l, "ginneld ends", true, now);
+		lane_end(w, l, "ginneld ends", true, now);
 }

@@ -67,8 +67,6 @@ enum drop lane_send(struct worker *w, struct lane *l, uint8_t *plain, size_t len
 /* As session_open. */
 ssize_t lane_open(struct worker *w, struct lane *l, uint8_t *datagram, size_t len, uint8_t **plain,
                   int64_t now);
-/* Counts packets that went out by it. */
-void lane_sent(struct lane *l, unsigned packets, size_t bytes);
 /* A record opened. */
 void lane_heard(struct worker *w, struct lane *l, int64_t now);
 /* Takes it out and frees it; goodbye: tells the peer. error is for status; NULL: it was not needed any

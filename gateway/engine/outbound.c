@@ -8,14 +8,13 @@
 
 #include <string.h>
 
-static enum drop seal(struct worker *w, struct lane *l, uint8_t *plain, size_t len,
-                      unsigned packets, int64_t now)
+static void seal(struct worker *w, struct lane *l, uint8_t *plain, size_t len, unsigned packets,
+                 int64_t now)
 {
 	enum drop why = lane_send(w, l, plain, len, packets, now);
 
 	if (why != DROP_NONE)
 		count_add(&w->counters.drops[why], packets);
-	return why;
 }
 
 static void bundle_flush(struct worker *w, struct lane *l, int64_t now)
@@ -45,32 +44,31 @@ static void bundle_add(struct worker *w, struct lane *l, uint8_t *data, size_t l
 	b->packets++;
 }
 
+/* false: it is none that can be cut. */
+static bool cut_start(struct worker *w, struct offload_cut *cut, const struct outbound *o)
+{
+	if (offload_cut_start(cut, o->read->packet, &o->ip, &o->read->vnet) == 0)
+		return true;
+	count_add(&w->counters.tun_read, 1);
+	count_add(&w->counters.drops[DROP_MALFORMED], 1);
+	return false;
+}
+
 static void cut_up(struct worker *w, struct lane *l, const struct outbound *o, int64_t now)
 {
 	struct offload_cut cut;
-	size_t len, bytes = 0;
-	unsigned packets = 0;
 	bool partial;
 	uint8_t *data;
+	size_t len;
 
-	if (offload_cut_start(&cut, o->read->packet, &o->ip, &o->read->vnet) < 0) {
-		count_add(&w->counters.tun_read, 1);
-		count_add(&w->counters.drops[DROP_MALFORMED], 1);
+	if (!cut_start(w, &cut, o))
 		return;
-	}
 	while (offload_cut_next(&cut, &data, &len, &partial)) {
-		packets++;
-		bytes += len;
-		if (len > LANE_PLAIN_MAX) {
-			count_add(&w->counters.drops[DROP_TOO_BIG], 1);
-			continue;
-		}
+		count_add(&w->counters.tun_read, 1);
 		if (partial)
 			data[0] |= FRAME_ELIDED;
 		bundle_add(w, l, data, len, now);
 	}
-	count_add(&w->counters.tun_read, packets);
-	lane_sent(l, packets, bytes);
 }
 
 /* No lane yet: whole packets, with their checksums, wait for one. */
@@ -83,11 +81,8 @@ static void wait(struct worker *w, struct peer *peer, const struct outbound *o, 
 
 	atomic_store_explicit(&peer->wanted, now, memory_order_relaxed);
 	worker_want(w, peer, now);
-	if (offload_cut_start(&cut, o->read->packet, &o->ip, &o->read->vnet) < 0) {
-		count_add(&w->counters.tun_read, 1);
-		count_add(&w->counters.drops[DROP_MALFORMED], 1);
+	if (!cut_start(w, &cut, o))
 		return;
-	}
 	while (offload_cut_next(&cut, &data, &len, &partial)) {
 		struct ip_view ip;
 
