@@ -904,15 +904,21 @@ static int is_revoked(struct ledger *l, const struct cert_info *cert)
 	return err;
 }
 
+/* One that was not removed. */
+static int member_get(struct ledger *l, const char *name, struct ledger_node *n)
+{
+	int err = ledger_node_get(l, name, n);
+
+	return !err && n->removed ? -ENOENT : err;
+}
+
 /* Is this certificate's holder in the cluster, as what it says? */
 static int holder_get(struct ledger *l, const struct cert_info *cert, struct ledger_node *n)
 {
-	int err = ledger_node_get(l, cert->node, n);
+	int err = member_get(l, cert->node, n);
 
 	if (err)
 		return err;
-	if (n->removed)
-		return -ENOENT;
 	if (n->incarnation != cert->incarnation)
 		return -ESTALE;
 	err = is_revoked(l, cert);
@@ -974,9 +980,7 @@ int ledger_remove(struct ledger *l, const char *name)
 
 	if (err)
 		return err;
-	err = ledger_node_get(l, name, &n);
-	if (!err && n.removed)
-		err = -ENOENT;
+	err = member_get(l, name, &n);
 	if (!err) {
 		n.removed = true;
 		err = node_write(l, "REPLACE", &n);
@@ -1007,9 +1011,7 @@ int ledger_label(struct ledger *l, const char *name, const struct cert_labels *l
 	if (err)
 		return err;
 	*lost = false;
-	err = ledger_node_get(l, name, &n);
-	if (!err && n.removed)
-		err = -ENOENT;
+	err = member_get(l, name, &n);
 	if (!err && !cert_labels_equal(&n.labels, labels)) {
 		*lost = labels_lost(&n.labels, labels);
 		n.labels = *labels;
@@ -1033,9 +1035,7 @@ int ledger_revoke(struct ledger *l, const char *name, time_t now)
 
 	if (err)
 		return err;
-	err = ledger_node_get(l, name, &n);
-	if (!err && n.removed)
-		err = -ENOENT;
+	err = member_get(l, name, &n);
 	if (!err)
 		err = revoke_node(l, &n, now);
 	if (!err)
