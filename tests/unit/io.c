@@ -84,14 +84,17 @@ static uint64_t get(_Atomic uint64_t *c)
 	return atomic_load(c);
 }
 
-ParameterizedTestParameters(io, records_leave_in_runs)
-{
-	static bool ways[] = {true, false};
+/* With io_uring, and without. */
+#define BOTH_WAYS(name)                                    \
+	ParameterizedTestParameters(io, name)              \
+	{                                                  \
+		static bool ways[] = {true, false};        \
+                                                           \
+		return cr_make_param_array(bool, ways, 2); \
+	}                                                  \
+	ParameterizedTest(bool *ringed, io, name)
 
-	return cr_make_param_array(bool, ways, 2);
-}
-
-ParameterizedTest(bool *ringed, io, records_leave_in_runs)
+BOTH_WAYS(records_leave_in_runs)
 {
 	static const size_t sizes[] = {100, 100, 60, 100, 120};
 	struct bench *b = bench_new(*ringed);
@@ -117,14 +120,7 @@ ParameterizedTest(bool *ringed, io, records_leave_in_runs)
 	bench_free(b);
 }
 
-ParameterizedTestParameters(io, more_than_there_is_room_for_leaves_at_once)
-{
-	static bool ways[] = {true, false};
-
-	return cr_make_param_array(bool, ways, 2);
-}
-
-ParameterizedTest(bool *ringed, io, more_than_there_is_room_for_leaves_at_once)
+BOTH_WAYS(more_than_there_is_room_for_leaves_at_once)
 {
 	struct bench *b = bench_new(*ringed);
 	unsigned n[2] = {0, 0};
@@ -144,14 +140,7 @@ ParameterizedTest(bool *ringed, io, more_than_there_is_room_for_leaves_at_once)
 	bench_free(b);
 }
 
-ParameterizedTestParameters(io, a_place_without_a_record_sends_nothing)
-{
-	static bool ways[] = {true, false};
-
-	return cr_make_param_array(bool, ways, 2);
-}
-
-ParameterizedTest(bool *ringed, io, a_place_without_a_record_sends_nothing)
+BOTH_WAYS(a_place_without_a_record_sends_nothing)
 {
 	struct bench *b = bench_new(*ringed);
 	uint8_t buf[16];
@@ -164,14 +153,7 @@ ParameterizedTest(bool *ringed, io, a_place_without_a_record_sends_nothing)
 	bench_free(b);
 }
 
-ParameterizedTestParameters(io, what_cannot_be_sent_is_counted)
-{
-	static bool ways[] = {true, false};
-
-	return cr_make_param_array(bool, ways, 2);
-}
-
-ParameterizedTest(bool *ringed, io, what_cannot_be_sent_is_counted)
+BOTH_WAYS(what_cannot_be_sent_is_counted)
 {
 	struct bench *b = bench_new(*ringed);
 
@@ -187,14 +169,7 @@ ParameterizedTest(bool *ringed, io, what_cannot_be_sent_is_counted)
 	bench_free(b);
 }
 
-ParameterizedTestParameters(io, a_packet_goes_to_the_device_in_pieces)
-{
-	static bool ways[] = {true, false};
-
-	return cr_make_param_array(bool, ways, 2);
-}
-
-ParameterizedTest(bool *ringed, io, a_packet_goes_to_the_device_in_pieces)
+BOTH_WAYS(a_packet_goes_to_the_device_in_pieces)
 {
 	const struct offload_hdr vnet = {.flags = 1, .gso_type = 5, .hdr_len = 28, .gso_size = 7};
 	struct bench *b = bench_new(*ringed);
@@ -225,14 +200,7 @@ ParameterizedTest(bool *ringed, io, a_packet_goes_to_the_device_in_pieces)
 	bench_free(b);
 }
 
-ParameterizedTestParameters(io, a_packet_in_the_making_outlives_full_runs)
-{
-	static bool ways[] = {true, false};
-
-	return cr_make_param_array(bool, ways, 2);
-}
-
-ParameterizedTest(bool *ringed, io, a_packet_in_the_making_outlives_full_runs)
+BOTH_WAYS(a_packet_in_the_making_outlives_full_runs)
 {
 	static const struct offload_hdr none;
 	struct bench *b = bench_new(*ringed);
@@ -251,14 +219,7 @@ ParameterizedTest(bool *ringed, io, a_packet_in_the_making_outlives_full_runs)
 	bench_free(b);
 }
 
-ParameterizedTestParameters(io, batches_grow_while_they_come_full)
-{
-	static bool ways[] = {true, false};
-
-	return cr_make_param_array(bool, ways, 2);
-}
-
-ParameterizedTest(bool *ringed, io, batches_grow_while_they_come_full)
+BOTH_WAYS(batches_grow_while_they_come_full)
 {
 	struct bench *b = bench_new(*ringed);
 	uint8_t p[TUN_VNET_LEN + 40] = {0};
@@ -287,14 +248,7 @@ ParameterizedTest(bool *ringed, io, batches_grow_while_they_come_full)
 	bench_free(b);
 }
 
-ParameterizedTestParameters(io, datagrams_arrive_with_where_they_came_from)
-{
-	static bool ways[] = {true, false};
-
-	return cr_make_param_array(bool, ways, 2);
-}
-
-ParameterizedTest(bool *ringed, io, datagrams_arrive_with_where_they_came_from)
+BOTH_WAYS(datagrams_arrive_with_where_they_came_from)
 {
 	struct sockaddr_in in;
 	socklen_t len = sizeof(in);
