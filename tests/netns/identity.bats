@@ -106,14 +106,8 @@ node() { # NODE NAME JQ-CONDITION: of the list on a manager
 labels_seen() { # NODE PEER JSON: what the node knows of its peer
 	ginnel "$1" --json peers | jq -e --arg p "$2" --argjson l "$3" '.[] | select(.name == $p) | .labels == $l'
 }
-# refused STATUS TEXT: exit code, and one line "ginnel: what: why; what to do" that says TEXT.
-refused() {
-	local line
-	line=$(grep '^ginnel: ' <<<"$stderr")
-	[ "$status" = "$1" ] || { echo "exit $status: $stderr" >&2; return 1; }
-	[[ $line == *"$2"* ]] || { echo "does not say \"$2\": $line" >&2; return 1; }
-	[[ $line == "ginnel: "*": "*"; "* ]] || { echo "no cure: $line" >&2; return 1; }
-}
+# shellcheck disable=SC2154 # set by run
+refused() { complains "$1" "$2" "$stderr"; } # STATUS TEXT
 
 @test "node list shows each node, and is the manager's" {
 	cluster 2
@@ -154,6 +148,7 @@ refused() {
 	stop n2
 	run --separate-stderr ginnel n1 node label n2 app=late
 	[ "$status" = 0 ]
+	# shellcheck disable=SC2154 # set by run
 	[[ $stderr == *"not confirmed yet: n2"* ]]
 	ginnel n1 --json node list --pending | jq -e 'map(.name) == ["n2"]'
 	start n2

@@ -25,16 +25,7 @@ ginnel_at() { # FOLDER ARGUMENT...: n1 with another state folder
 	on n1 "$GINNEL_BIN/ginnel" --state "$LAB/$folder/state" --run "$LAB/$folder/run" "$@"
 }
 
-# refused STATUS TEXT: exit code, and one line "ginnel: what: why; what to do" that says TEXT.
-refused() {
-	local line
-	line=$(grep '^ginnel: ' <<<"${stderr:-$output}")
-	[ "$status" = "$1" ] || { echo "exit $status: ${stderr:-$output}" >&2; return 1; }
-	[[ $line == *"$2"* ]] || { echo "does not say \"$2\": $line" >&2; return 1; }
-	[[ $line == "ginnel: "*": "*"; "* ]] || { echo "no cure: $line" >&2; return 1; }
-	[ "$(wc -l <<<"$line")" = 1 ]
-}
-
+refused() { complains "$1" "$2" "${stderr:-$output}"; } # STATUS TEXT
 tree_of() { # FOLDER: names, owners, modes and contents
 	(cd "$1" && find . -printf '%p %U %m\n' | sort && find . -type f -print0 | sort -z | xargs -0 -r sha256sum)
 }

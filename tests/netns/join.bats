@@ -53,16 +53,7 @@ enrol() { # NODE FILE NAME [ARGUMENT...]
 	run --separate-stderr ginnel "$node" join --token-file "$LAB/$file" --name "$as" "$@" 10.9.0.1
 }
 
-# refused STATUS TEXT: exit code, and one line "ginnel: what: why; what to do" that says TEXT.
-refused() {
-	local line
-	line=$(grep '^ginnel: ' <<<"$stderr")
-	[ "$status" = "$1" ] || { echo "exit $status: $stderr" >&2; return 1; }
-	[[ $line == *"$2"* ]] || { echo "does not say \"$2\": $line" >&2; return 1; }
-	[[ $line == "ginnel: "*": "*"; "* ]] || { echo "no cure: $line" >&2; return 1; }
-	[ "$(wc -l <<<"$line")" = 1 ]
-}
-
+refused() { complains "$1" "$2" "$stderr"; } # STATUS TEXT
 tree_of() { # FOLDER: names, owners, modes and contents
 	(cd "$1" && find . -printf '%p %U %m\n' | sort && find . -type f -print0 | sort -z | xargs -0 -r sha256sum)
 }

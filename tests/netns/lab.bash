@@ -136,6 +136,17 @@ pings() { # NODE ADDRESS [ARGUMENT...]
 	on "$node" ping -n -q -c 1 -W 1 "$@" "$to"
 }
 
+# complains STATUS TEXT SAID: exit code, and one line "ginnel: what: why; what to do" that says TEXT.
+# shellcheck disable=SC2154 # status is set by run
+complains() {
+	local line
+	line=$(grep '^ginnel: ' <<<"$3")
+	[ "$status" = "$1" ] || { echo "exit $status: $3" >&2; return 1; }
+	[[ $line == *"$2"* ]] || { echo "does not say \"$2\": $line" >&2; return 1; }
+	[[ $line == "ginnel: "*": "*"; "* ]] || { echo "no cure: $line" >&2; return 1; }
+	[ "$(wc -l <<<"$line")" = 1 ]
+}
+
 # -- static nodes: own PKI, no manager ------------------------------------------------------------
 
 static_nodes() { # COUNT [MORE-CONFIG]: n1… with one CA, each the others' peer
