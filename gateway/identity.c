@@ -444,7 +444,7 @@ int identity_renew(struct identity *id, int dir, const char *base, struct cert_k
 		err = save_dir(dir, base, key, chain, NULL, 0, &changed);
 	if (!changed)
 		return refuse(&w, err, "the new certificate cannot be written: %s",
-		              err == -ENOSPC ? "the disk is full" : strerror(-err));
+		              err == -ENOSPC ? "the disk is full" : strerrordesc_np(-err));
 	take_over(id, key, chain, &info);
 	return 0;
 }

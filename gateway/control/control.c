@@ -84,8 +84,7 @@ static int build_snapshot(struct control *c, struct snapshot **out)
 	err = revocations_copy(&s->revoked, &c->revoked.set);
 	if (err)
 		goto fail;
-	HASH_ITER(hh, c->watch.members, m, tmp)
-	{
+	HASH_ITER(hh, c->watch.members, m, tmp) {
 		err = add_member(c, s, m, keep_up);
 		if (err)
 			goto fail;
@@ -123,7 +122,7 @@ static void on_members(evutil_socket_t fd, short what, void *arg)
 	}
 	engine_publish(c->engine, s);
 	HASH_ITER(hh, c->watch.members, m, tmp)
-	m->fresh = false; /* it was said */
+		m->fresh = false; /* it was said */
 	err = watch_save(&c->watch, AT_FDCWD);
 	if (err)
 		log_error("last state not saved", "reason", strerrordesc_np(-err), NULL);
@@ -231,8 +230,7 @@ static void on_engine(evutil_socket_t fd, short what, void *arg)
 		return;
 	while ((n = engine_notice(c->engine)))
 		log_stranger(c, n);
-	HASH_ITER(hh, c->watch.members, m, tmp)
-	{
+	HASH_ITER(hh, c->watch.members, m, tmp) {
 		struct peer_status s;
 
 		if (!m->peer)
@@ -475,7 +473,7 @@ static int first_members(struct control *c)
 	err = revoked_load(&c->revoked, AT_FDCWD, c->params->identity->trust);
 	if (err && err != -ENOENT)
 		log_warn("revocation lists on disk are no use", "file", REVOKED_FILE, "reason",
-		         strerror(-err), NULL);
+		         strerrordesc_np(-err), NULL);
 	if (c->revoked.issued > c->floor)
 		c->floor = c->revoked.issued;
 	err = watch_load(&c->watch, AT_FDCWD, why, sizeof(why));

@@ -121,8 +121,8 @@ static void last_state(struct nodes_query *q)
 	json_array_clear(q->list);
 	HASH_SORT(q->control->watch.members, by_name);
 	HASH_ITER(hh, q->control->watch.members, m, tmp)
-	if (m->json)
-		json_array_append_new(q->list, entry_json(q->control, m->json));
+		if (m->json)
+			json_array_append_new(q->list, entry_json(q->control, m->json));
 }
 
 static void finish(struct nodes_query *q)

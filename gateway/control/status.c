@@ -116,8 +116,8 @@ json_t *status_peers(struct control *c)
 
 	watch_sort(&c->watch);
 	HASH_ITER(hh, c->watch.members, m, tmp)
-	if (m->peer)
-		json_array_append_new(list, peer_json(c, m));
+		if (m->peer)
+			json_array_append_new(list, peer_json(c, m));
 	return list;
 }
 
@@ -141,8 +141,8 @@ json_t *status_routes(struct control *c)
 		add_route(list, &n->prefixes[i], "local", source);
 	watch_sort(&c->watch);
 	HASH_ITER(hh, c->watch.members, m, tmp)
-	for (unsigned i = 0; m->peer && i < m->nprefixes; i++)
-		add_route(list, &m->prefixes[i], m->name, source);
+		for (unsigned i = 0; m->peer && i < m->nprefixes; i++)
+			add_route(list, &m->prefixes[i], m->name, source);
 	for (unsigned i = 0; i < n->noverlay; i++)
 		add_route(list, &n->overlay[i], "unreachable", source);
 	for (unsigned i = 0; i < n->npools; i++)
@@ -171,8 +171,7 @@ static void judge_peers(struct control *c, json_t *reasons)
 	int64_t now = clock_now();
 	struct member *m, *tmp;
 
-	HASH_ITER(hh, c->watch.members, m, tmp)
-	{
+	HASH_ITER(hh, c->watch.members, m, tmp) {
 		char text[160];
 		int64_t wanted;
 		struct peer_status s;

@@ -123,8 +123,7 @@ static int parse_prefixes(struct member *m, json_t *list, const struct node *n)
 
 	if (!json_is_array(list) || json_array_size(list) > WATCH_PREFIXES)
 		return -EBADMSG;
-	json_array_foreach(list, i, v)
-	{
+	json_array_foreach(list, i, v) {
 		struct prefix *p = &m->prefixes[i];
 
 		if (!json_is_string(v) || prefix_parse(p, json_string_value(v)) ||
@@ -144,8 +143,7 @@ static int parse_endpoints(struct member *m, json_t *list, const struct node *n)
 
 	if (!json_is_array(list) || json_array_size(list) > SNAPSHOT_ENDPOINTS)
 		return -EBADMSG;
-	json_array_foreach(list, i, v)
-	{
+	json_array_foreach(list, i, v) {
 		struct endpoint *e = &m->endpoints[m->nendpoints];
 
 		if (!json_is_string(v))
@@ -165,8 +163,7 @@ static int parse_labels(struct member *m, json_t *labels)
 
 	if (!json_is_object(labels))
 		return -EBADMSG;
-	json_object_foreach(labels, key, v)
-	{
+	json_object_foreach(labels, key, v) {
 		if (!json_is_string(v) ||
 		    snprintf(text, sizeof(text), "%s=%s", key, json_string_value(v)) >=
 		            (int)sizeof(text) ||
@@ -220,8 +217,7 @@ static bool overlaps_another(struct member *members, const struct member *m)
 {
 	struct member *o, *tmp;
 
-	HASH_ITER(hh, members, o, tmp)
-	{
+	HASH_ITER(hh, members, o, tmp) {
 		if (!strcmp(o->name, m->name))
 			continue;
 		for (unsigned i = 0; i < o->nprefixes; i++)
@@ -250,8 +246,8 @@ static bool any_overlap(struct member *members)
 	bool found = !all;
 
 	HASH_ITER(hh, members, m, tmp)
-	for (unsigned i = 0; all && i < m->nprefixes; i++)
-		all[n++] = m->prefixes[i];
+		for (unsigned i = 0; all && i < m->nprefixes; i++)
+			all[n++] = m->prefixes[i];
 	if (all)
 		qsort(all, n, sizeof(*all), by_address);
 	for (size_t i = 1; !found && i < n; i++)
@@ -275,8 +271,7 @@ static int add_nodes(struct watch *w, json_t *nodes)
 
 	if (!json_is_array(nodes))
 		return -EBADMSG;
-	json_array_foreach(nodes, i, j)
-	{
+	json_array_foreach(nodes, i, j) {
 		struct member *m;
 		int err = member_parse(&m, j, w->node);
 
@@ -352,8 +347,7 @@ static enum watch_result take_sync(struct watch *w, char *why, size_t max)
 		return refuse(why, max, "a sync outside of a state");
 	if (any_overlap(w->coming))
 		return refuse(why, max, "two nodes hold the same prefix");
-	HASH_ITER(hh, w->coming, m, tmp)
-	{
+	HASH_ITER(hh, w->coming, m, tmp) {
 		before = watch_find(w, m->name);
 		if (before)
 			inherit(m, before);
@@ -455,7 +449,7 @@ int watch_save(const struct watch *w, int dir)
 	int err;
 
 	HASH_ITER(hh, w->members, m, tmp)
-	json_array_append(nodes, m->json);
+		json_array_append(nodes, m->json);
 	doc = json_pack("{sIsIso}", "generation", (json_int_t)w->generation, "revision",
 	                (json_int_t)w->revision, "nodes", nodes);
 	text = doc ? json_dumps(doc, JSON_COMPACT) : NULL;

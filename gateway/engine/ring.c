@@ -169,8 +169,7 @@ int ring_submit(struct ring *r, ring_done_fn *done, void *arg)
 	while (got == -EINTR);
 	if (got < 0)
 		return got;
-	io_uring_for_each_cqe(&r->u, head, c)
-	{
+	io_uring_for_each_cqe(&r->u, head, c) {
 		done(arg, c->user_data, c->res);
 		n++;
 	}

@@ -114,8 +114,7 @@ static int check_members(struct operator* o, json_t *request, const char *const 
 	const char *key;
 	json_t *value;
 
-	json_object_foreach(request, key, value)
-	{
+	json_object_foreach(request, key, value) {
 		const char *const *k = known;
 
 		while (*k && strcmp(*k, key))
@@ -187,8 +186,7 @@ static int read_labels(struct operator* o, json_t *j, struct cert_labels *out)
 		return 0;
 	if (!json_is_object(j))
 		return refuse(o, "request: labels: not an object; is ginnel newer than ginneld?");
-	json_object_foreach(j, key, value)
-	{
+	json_object_foreach(j, key, value) {
 		const char *v = json_string_value(value);
 
 		if (!v || strlen(v) != json_string_length(value))
@@ -449,14 +447,12 @@ static int apply_labels(struct operator* o, json_t *request, struct cert_labels 
 
 	if ((set && !json_is_object(set)) || (drop && !json_is_array(drop)))
 		return refuse(o, "request: set or drop is none; is ginnel newer than ginneld?");
-	json_array_foreach(drop, i, v)
-	{
+	json_array_foreach(drop, i, v) {
 		if (!json_is_string(v))
 			return refuse(o, "node label: K-: no text; write K=V or K-");
 		label_drop(l, json_string_value(v));
 	}
-	json_object_foreach(set, key, v)
-	{
+	json_object_foreach(set, key, v) {
 		n = snprintf(text, sizeof(text), "%s=%s", key,
 		             json_is_string(v) ? json_string_value(v) : "");
 		err = n < 0 || (size_t)n >= sizeof(text) ? -EINVAL : cert_labels_add(l, text);

@@ -22,8 +22,7 @@ static int list_row(struct cmd_table *t, const json_t *n, time_t now)
 	size_t at = 0;
 	int err;
 
-	json_object_foreach(json_object_get(n, "labels"), key, value)
-	{
+	json_object_foreach(json_object_get(n, "labels"), key, value) {
 		const char *v = json_string_value(value);
 
 		if (at < sizeof(labels))

@@ -125,8 +125,7 @@ static int print_drops(FILE *to, json_t *drops)
 	err = cmd_table_new(&t, heads);
 	if (err)
 		return err;
-	json_object_foreach(drops, name, count)
-	{
+	json_object_foreach(drops, name, count) {
 		if (err || json_integer_value(count) <= 0)
 			continue;
 		any = true;

@@ -162,8 +162,7 @@ static void labels_text(const json_t *labels, char *out, size_t max)
 	size_t at = 0;
 
 	out[0] = '\0';
-	json_object_foreach((json_t *)(uintptr_t)labels, key, value)
-	{
+	json_object_foreach((json_t *)(uintptr_t)labels, key, value) {
 		const char *v = json_string_value(value);
 
 		if (at < max)

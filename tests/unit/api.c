@@ -122,7 +122,8 @@ static void on_line(void *arg, void *user, const char *line, size_t len)
 		e->revision = (uint64_t)json_integer_value(json_object_get(j, "revision"));
 	cr_assert_leq(json_array_size(list), (size_t)API_LINE_NODES);
 	e->nodes += (unsigned)json_array_size(list);
-	json_array_foreach(list, i, n) take_node(e, n);
+	json_array_foreach(list, i, n)
+		take_node(e, n);
 	if (json_object_get(j, "node"))
 		take_node(e, json_object_get(j, "node"));
 	if (removed)
