@@ -18,7 +18,7 @@
 #define POLICY_BYTES_MAX      ((size_t)16 << 20) /* of a document */
 #define POLICY_RULES_MAX      (1U << 17)
 #define POLICY_PLACEMENTS_MAX 1024
-#define POLICY_OUTSIDE_MAX    4096
+#define POLICY_OUTSIDE_MAX    1024
 #define POLICY_COMPRESS_MAX   1024
 #define POLICY_NAME_MAX       63  /* of a rule */
 #define POLICY_KEYS_MAX       16  /* of one selector */
@@ -28,7 +28,7 @@
 /* Distinct sets of keys that selectors ask for: a verdict looks at each of them that a subject has. */
 #define POLICY_KEYSETS_MAX 64
 /* Lists of values in a selector stand for one rule each: so many of those, times their ports. */
-#define POLICY_CELLS_MAX (1U << 22)
+#define POLICY_CELLS_MAX (1U << 20)
 
 enum policy_action { POLICY_ALLOW, POLICY_DENY };
 
@@ -50,8 +50,8 @@ struct policy_subject {
 		SUBJECT_NODE,
 		SUBJECT_WORKLOAD,
 	} kind;
-	const char *name;                 /* NULL: none */
-	const struct cert_labels *labels; /* a workload's own or the node's; NULL: none */
+	const char *name;                      /* NULL: none */
+	const struct cert_labels *labels;      /* a workload's own or the node's; NULL: none */
 	const struct cert_labels *node_labels; /* of the node that a workload runs on; NULL: none */
 };
 
@@ -106,6 +106,11 @@ struct policy_ports {
 	uint8_t proto; /* IPPROTO_TCP, _UDP, _SCTP; IPPROTO_ICMP is that of IPv6 too */
 	uint16_t first, last;
 };
+
+#define POLICY_PORTS_TEXT_MAX 24
+
+/* "5432/tcp", "8000-8100/udp", "icmp". */
+void policy_ports_format(const struct policy_ports *p, char out[POLICY_PORTS_TEXT_MAX]);
 
 /* The first that matches wins, else it is allowed. Borrowed from the policy. */
 struct policy_outside {
