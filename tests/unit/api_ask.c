@@ -46,7 +46,8 @@ static void ask(const char *node, const char *method, const char *path, const ch
 {
 	struct api_answer a;
 
-	cr_assert_eq(api_answer(api, node, method, path, text, text ? strlen(text) : 0, now, &a), 0);
+	cr_assert_eq(api_answer(api, node, method, path, text, text ? strlen(text) : 0, now, &a),
+	             0);
 	json_decref(body);
 	body = json_loadb(a.json, a.len, 0, NULL);
 	cr_assert(body, "%.*s", (int)a.len, a.json);
@@ -61,15 +62,15 @@ static const char *text_of(const json_t *j, const char *key)
 	return s ? s : "(none)";
 }
 
-#define REFUSED(code, reason)                                                      \
-	do {                                                                       \
-		cr_expect_eq(status, (code), "%d", status);                        \
-		cr_expect_str_eq(text_of(body, "error"), (reason));                \
-		cr_expect_gt(strlen(text_of(body, "text")), 5u);                   \
+#define REFUSED(code, reason)                                       \
+	do {                                                        \
+		cr_expect_eq(status, (code), "%d", status);         \
+		cr_expect_str_eq(text_of(body, "error"), (reason)); \
+		cr_expect_gt(strlen(text_of(body, "text")), 5u);    \
 	} while (0)
 #define OK() cr_expect_eq(status, 200, "%d %s", status, text_of(body, "error"))
 
-#define W(id, address)                                                                       \
+#define W(id, address)                                                                             \
 	"{\"id\":\"" id "\",\"name\":\"web\",\"addresses\":[\"" address "\"],\"labels\":{\"app\":" \
 	"\"web\"}}"
 
@@ -130,8 +131,10 @@ Test(api_ask, refuses_by_name_what_is_not_the_nodes)
 
 Test(api_ask, refuses_by_name_what_is_out_of_form)
 {
-	static const char *const bad[] = {"", "[]", "{}", "{\"id\":\"x\"}", "nonsense",
-	                                  "{\"id\":\"aa\",\"name\":\"w\",\"addresses\":[1]}"};
+	static const char *const bad[] = {
+		"",         "[]",
+		"{}",       "{\"id\":\"x\"}",
+		"nonsense", "{\"id\":\"aa\",\"name\":\"w\",\"addresses\":[1]}"};
 
 	for (size_t i = 0; i < sizeof(bad) / sizeof(bad[0]); i++) {
 		ask("n1", "POST", "/v1/workload", bad[i]);
@@ -153,7 +156,7 @@ Test(api_ask, refuses_by_name_what_is_out_of_form)
 	REFUSED(404, "not-found");
 }
 
-#define PLACED                                                                  \
+#define PLACED                                                                      \
 	"version: 1\nplacement:\n  - name: web-in-pci\n    workloads: {app: web}\n" \
 	"    only-on: {zone: pci}\n"
 
@@ -225,7 +228,8 @@ Test(api_ask, a_node_may_change_so_often_and_no_more)
 
 	for (unsigned i = 0; i < API_WORKLOAD_BURST; i++) {
 		snprintf(text, sizeof(text),
-		         "{\"id\":\"aa\",\"name\":\"w\",\"addresses\":[\"10.77.1.%u\"]}", 5 + i % 2);
+		         "{\"id\":\"aa\",\"name\":\"w\",\"addresses\":[\"10.77.1.%u\"]}",
+		         5 + i % 2);
 		ask("n1", "POST", "/v1/workload", text);
 		cr_assert_eq(status, 200);
 	}

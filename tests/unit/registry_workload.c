@@ -36,8 +36,8 @@ static void reopen(void)
 
 static struct workload *make(const char *node, const char *id, const char *address)
 {
-	json_t *j = json_pack("{s:s, s:s, s:s, s:[s], s:{s:s}}", "id", id, "name", "web", "node", node,
-	                      "addresses", address, "labels", "app", "web");
+	json_t *j = json_pack("{s:s, s:s, s:s, s:[s], s:{s:s}}", "id", id, "name", "web", "node",
+	                      node, "addresses", address, "labels", "app", "web");
 	struct workload *w;
 	const char *why;
 

@@ -190,23 +190,23 @@ Test(watch, the_last_state_survives_on_disk)
 	rmdir(dir);
 }
 
-#define WL(id, node, address)                                                          \
-	"{\"id\":\"" id "\",\"name\":\"web\",\"node\":\"" node "\",\"addresses\":[\"" address \
-	"\"]}"
+#define WL(id, node, address)                                                                      \
+	"{\"id\":\"" id "\",\"name\":\"web\",\"node\":\"" node "\",\"addresses\":[\"" address "\"" \
+	"]}"
 #define HASH1 "0101010101010101010101010101010101010101010101010101010101010101"
 
 static void take_whole_state(void)
 {
 	cr_assert_eq(line("{\"type\":\"state\",\"generation\":1,\"revision\":5,\"policy\":{"
-	                  "\"version\":2,\"hash\":\"" HASH1 "\",\"size\":11},\"nodes\":[" N(
-				  1) "," N(2) "]}"),
+	                  "\"version\":2,\"hash\":\"" HASH1
+	                  "\",\"size\":11},\"nodes\":[" N(1) "," N(2) "]}"),
 	             WATCH_NOTHING, "%s", why);
-	cr_assert_eq(line("{\"type\":\"workloads\",\"workloads\":[" WL("aa", "n2", "10.77.2.5") ","
-	                  WL("bb", "n2", "10.80.0.5") "]}"),
+	cr_assert_eq(line("{\"type\":\"workloads\",\"workloads\":[" WL(
+			     "aa", "n2", "10.77.2.5") "," WL("bb", "n2", "10.80.0.5") "]}"),
 	             WATCH_NOTHING, "%s", why);
-	cr_assert_eq(line("{\"type\":\"workloads\",\"workloads\":[" WL("cc", "n1", "10.80.0.6")
-	                  "]}"),
-	             WATCH_NOTHING);
+	cr_assert_eq(
+		line("{\"type\":\"workloads\",\"workloads\":[" WL("cc", "n1", "10.80.0.6") "]}"),
+		WATCH_NOTHING);
 	cr_assert_eq(workloads_count(&w.workloads), 0); /* not before it is whole */
 	cr_assert_eq(line("{\"type\":\"sync\",\"generation\":1,\"revision\":5}"), WATCH_CHANGED);
 }
