@@ -13,7 +13,7 @@
 #include "crypto/keyfile.h"
 #include "crypto/secret.h"
 
-/* syscalls(engine manager): renameat renameat2 unlinkat */
+/* syscalls(engine manager): faccessat faccessat2 renameat renameat2 unlinkat */
 
 #define BASE_MAX      32
 #define FILE_NAME_MAX (BASE_MAX + 16)

@@ -40,7 +40,7 @@
 /* Of the sanitizers: shadow memory, their own threads, the leak check's tracer, reports.
  * syscalls(sanitizer): mmap mprotect munmap madvise clone prctl ptrace wait4 sigaltstack set_robust_list
  * rseq prlimit64 getrlimit readlink readlinkat openat open read write pread64 close stat lstat fstat
- * newfstatat lseek getdents64 getpid gettid getppid kill tgkill rt_sigaction rt_sigprocmask rt_sigreturn
+ * newfstatat lseek getdents getdents64 waitid rt_sigtimedwait getpid gettid getppid kill tgkill rt_sigaction rt_sigprocmask rt_sigreturn
  * ioctl fcntl sched_yield futex mlock munlock pipe pipe2 dup dup2 dup3 uname getuid geteuid access
  * unlink mkdir arch_prctl nanosleep clock_nanosleep exit exit_group process_vm_readv mincore
  */
@@ -226,6 +226,8 @@ static int set_up(scmp_filter_ctx f, uint32_t action)
 		err = seccomp_attr_set(f, SCMP_FLTATR_CTL_TSYNC, 1);
 	if (!err)
 		err = seccomp_attr_set(f, SCMP_FLTATR_CTL_OPTIMIZE, 2);
+	if (!err && action == SCMP_ACT_TRAP) /* the handler may not run: signals can be blocked */
+		err = seccomp_attr_set(f, SCMP_FLTATR_CTL_LOG, 1);
 	return err;
 }
 
