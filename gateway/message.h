@@ -15,6 +15,7 @@
 #define MESSAGE_MAX      16384
 #define MESSAGE_FDS_MAX  20 /* engine: folder, config, 8 queues, 8 sockets, control */
 #define MESSAGE_CHILD_FD 3  /* a child's end of its socketpair with the parent */
+#define MESSAGE_NO_GROUP UINT32_MAX
 
 enum process { PROCESS_PARENT, PROCESS_ENGINE, PROCESS_MANAGER, PROCESS_CA, PROCESS_COUNT };
 
@@ -66,6 +67,7 @@ struct message_start {
 	int32_t nlisten;   /* engine: control; manager: TCP 4748; ca: its operators' socket */
 	int32_t npeer;     /* manager, ca: the socketpair between the two */
 	uint32_t uid, gid; /* to change to */
+	uint32_t group;    /* engine: who may ask besides root; MESSAGE_NO_GROUP */
 };
 
 /* From the parent to the engine for status. */

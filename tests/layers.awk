@@ -30,6 +30,7 @@ BEGIN {
 	lib("^sqlite3", "^gateway/manager/|^gateway/privsep/ledger[.]c$")
 	lib("^nftables/", "^gateway/privsep/[^/]*[.]c$")
 	lib("^cap-ng[.]h$", "^gateway/privsep/[^/]*[.]c$")
+	lib("^seccomp[.]h$|^linux/landlock[.]h$|^ginnel/", "^gateway/privsep/[^/]*[.]c$")
 	lib("^yaml[.]h$", "^gateway/reader[.]c$")
 	lib("^lz4", "^gateway/tables/compress[.]c$")
 	lib("^jansson[.]h$", "^gateway/")

@@ -13,14 +13,13 @@
 #include <event2/buffer.h>
 #include <event2/bufferevent.h>
 #include <fcntl.h>
-#include <grp.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/socket.h>
 #include <unistd.h>
 
-/* syscalls(engine): accept4 epoll_wait getsockopt */
+/* syscalls(engine): accept4 getsockopt read */
 
 #define COALESCE_USEC    20000 /* changes that come together make one snapshot */
 #define CLIENT_TIMEOUT   10    /* seconds for a question and its answer */
@@ -436,13 +435,14 @@ static void on_client_event(struct bufferevent *bev, short what, void *arg)
 	client_free(arg); /* gone, failed or too slow */
 }
 
-/* Root, or who is in the group ginnel: the socket's mode says so already; its folder may be changed. */
-static bool may_ask(int fd, bool *root)
+/* Root, or who is in the group ginnel: the socket's mode says so already; its folder may be changed.
+ * The group is the parent's to know: no file of the host is read here.
+ */
+static bool may_ask(const struct control_params *p, int fd, bool *root)
 {
 	struct ucred who;
 	socklen_t len = sizeof(who);
 	gid_t groups[GROUPS_MAX];
-	struct group *g;
 
 	*root = false;
 	if (getsockopt(fd, SOL_SOCKET, SO_PEERCRED, &who, &len) < 0)
@@ -450,16 +450,15 @@ static bool may_ask(int fd, bool *root)
 	*root = who.uid == 0;
 	if (*root)
 		return true;
-	g = getgrnam("ginnel"); /* NOLINT(concurrency-mt-unsafe): control's thread alone asks */
-	if (!g)
+	if (p->group == MESSAGE_NO_GROUP)
 		return false;
-	if (who.gid == g->gr_gid)
+	if (who.gid == p->group)
 		return true;
 	len = sizeof(groups);
 	if (getsockopt(fd, SOL_SOCKET, SO_PEERGROUPS, groups, &len) < 0)
 		return false;
 	for (unsigned i = 0; i < len / sizeof(*groups); i++)
-		if (groups[i] == g->gr_gid)
+		if (groups[i] == p->group)
 			return true;
 	return false;
 }
@@ -480,7 +479,7 @@ static void client_new(struct control *c, int fd)
 	bufferevent_set_timeouts(cl->bev, &tv, &tv);
 	bufferevent_setwatermark(cl->bev, EV_READ, 0, CONTROL_LINE_MAX + 1);
 	bufferevent_enable(cl->bev, EV_READ | EV_WRITE);
-	if (!may_ask(fd, &cl->root)) {
+	if (!may_ask(c->params, fd, &cl->root)) {
 		log_warn("control socket refused", "reason", "not root and not in group ginnel",
 		         NULL);
 		client_answer(cl, json_pack("{ss}", "error",
@@ -611,6 +610,11 @@ static int start_engine(struct control *c)
 
 	if (p->ntun < CONTROL_WORKERS || p->nudp < CONTROL_WORKERS)
 		return -EINVAL;
+	err = engine_new(&c->engine, p->tun_fds, p->udp_fds, CONTROL_WORKERS);
+	if (!err && p->confine)
+		err = p->confine();
+	if (err)
+		return err;
 	err = control_open_wolf(c);
 	if (err)
 		return err;
@@ -620,7 +624,7 @@ static int start_engine(struct control *c)
 	err = build_snapshot(c, &s);
 	if (err)
 		return err;
-	err = engine_start(&c->engine, s, p->tun_fds, p->udp_fds, CONTROL_WORKERS);
+	err = engine_start(c->engine, s);
 	if (!err)
 		log_info("packets are carried", "aead", aead_name(), "io_uring",
 		         c->engine->ringed ? "yes" : "no", NULL);

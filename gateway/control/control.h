@@ -24,6 +24,9 @@ struct control_params {
 	int tun_fds[ENGINE_WORKERS_MAX], ntun;
 	int udp_fds[ENGINE_WORKERS_MAX], nudp;
 	int control_fd; /* listening */
+	uint32_t group; /* whose members may ask at the local socket; MESSAGE_NO_GROUP */
+	/* Gives up what is still left, once all that takes more was had. NULL: nothing. */
+	int (*confine)(void);
 };
 
 /* Serves until the parent says stop or is gone: the process's exit code. The current folder is the

@@ -18,7 +18,7 @@
 #include <sys/socket.h>
 #include <unistd.h>
 
-/* syscalls(engine): socket connect recv send getsockopt setsockopt */
+/* syscalls(engine): socket connect recvfrom sendto getsockopt setsockopt close */
 
 #define CONNECT_TIMEOUT (5 * 1000000000LL)
 #define READ_CHUNK      65536

@@ -13,7 +13,8 @@
  * ours to search.
  *
  * syscalls(manager): openat read write pread64 pwrite64 fsync fdatasync ftruncate fallocate fstat
- * stat lstat unlink unlinkat renameat renameat2 fcntl geteuid access getpid getrandom
+ * newfstatat stat lstat unlink unlinkat renameat renameat2 fcntl geteuid access faccessat faccessat2 fchmod
+ * getpid getrandom
  */
 #include "gateway/manager/registry_file.h"
 

@@ -27,7 +27,7 @@
 #include "gateway/privsep/ledger.h"
 #include "gateway/privsep/operator.h"
 
-/* syscalls(ca): poll accept4 recvfrom recvmsg sendto sendmsg getsockopt fcntl close getrandom
+/* syscalls(ca): poll ppoll accept4 recvfrom recvmsg sendto sendmsg getsockopt fcntl close getrandom
  * syscalls(ca): memfd_create write clock_gettime mlock munlock madvise
  */
 
