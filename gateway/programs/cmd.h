@@ -148,5 +148,6 @@ int cmd_down(struct cmd *c);         /* cmd_down.c: --force */
 int cmd_status(struct cmd *c);
 int cmd_peers(struct cmd *c);
 int cmd_routes(struct cmd *c);
+int cmd_bench(struct cmd *c); /* cmd_bench.c: --peer --seconds */
 int cmd_version(struct cmd *c);
 int cmd_config_check(struct cmd *c); /* F */
