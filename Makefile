@@ -16,9 +16,10 @@ SYSCONFDIR ?= /etc
 UNITDIR ?= $(PREFIX)/lib/systemd/system
 
 # Variants: CC=gcc|clang, SAN=address,undefined|thread, PORTABLE=1 (no assembly, no cipher
-# library of the processor's), NO_CRYPTO=1 (for benchmarks alone: records are not encrypted; cannot be
-# installed), FILTER=trap (a forbidden system call is named before it ends the process), each with a
-# build directory of its own.
+# library of the processor's), NO_CRYPTO=1 (for benchmarks alone: records are not encrypted), KEYLOG=1
+# (for debugging alone: the keys of all sessions are written to a file; neither can be installed),
+# FILTER=trap (a forbidden system call is named before it ends the process), each with a build
+# directory of its own.
 ifeq ($(origin CC),default)
 CC := gcc
 endif
@@ -26,7 +27,7 @@ AR := ar
 comma := ,
 IS_CLANG := $(findstring clang,$(CC))
 B := build$(if $(IS_CLANG),/clang)$(if $(filter 1,$(PORTABLE)),/portable)
-B := $(B)$(if $(filter 1,$(NO_CRYPTO)),/no-crypto)
+B := $(B)$(if $(filter 1,$(NO_CRYPTO)),/no-crypto)$(if $(filter 1,$(KEYLOG)),/keylog)
 B := $(B)$(if $(filter trap,$(FILTER)),/trap)
 B := $(B)$(if $(SAN),/san-$(firstword $(subst $(comma), ,$(SAN))))
 
@@ -71,8 +72,9 @@ endif
 
 CFLAGS_ALL = -std=gnu11 -g -fPIE -fno-strict-aliasing -pthread $(MODE) $(WARN) $(CFLAGS)
 CPPFLAGS_ALL = -iquote . -D_GNU_SOURCE= $(if $(filter 1,$(PORTABLE)),-DGINNEL_PORTABLE) \
-	$(if $(filter 1,$(NO_CRYPTO)),-DGINNEL_NO_CRYPTO) $(if $(SAN),-DGINNEL_SANITIZER) \
-	$(if $(filter trap,$(FILTER)),-DGINNEL_FILTER_TRAP) -I $B/include $(CPPFLAGS)
+	$(if $(filter 1,$(NO_CRYPTO)),-DGINNEL_NO_CRYPTO) $(if $(filter 1,$(KEYLOG)),-DGINNEL_KEYLOG) \
+	$(if $(SAN),-DGINNEL_SANITIZER) $(if $(filter trap,$(FILTER)),-DGINNEL_FILTER_TRAP) \
+	-I $B/include $(CPPFLAGS)
 LDFLAGS_ALL = -pie -pthread -Wl,-z,relro,-z,now,-z,noexecstack -Wl,--as-needed \
 	$(if $(SAN),-fsanitize=$(SAN),$(HARDEN_LINK)) $(LDFLAGS)
 USE_WOLFSSL := -DWOLFSSL_USER_SETTINGS -isystem $(WOLFSSL)/include
@@ -143,7 +145,7 @@ quiet = $(if $(V),,@printf '  %-6s %s\n' '$1' '$@';)
 
 $B/obj/crypto/%.o: CPP_HERE := $(USE_WOLFSSL)
 $B/obj/crypto/%.o $B/obj/tun/%.o: WARN_HERE := $(WARN_STRICT)
-$B/obj/gateway/%.o: CPP_HERE := -DGINNEL_VERSION='"$(VERSION)"'
+$B/obj/gateway/%.o: CPP_HERE := -DGINNEL_VERSION='"$(VERSION)$(if $(filter 1,$(KEYLOG)),+keylog)"'
 # Tests may speak to wolfSSL itself, to play a hostile peer, and hold whole messages on the stack.
 $B/obj/tests/%.o: CPP_HERE := $(USE_WOLFSSL)
 $B/obj/tests/%.o: WARN_HERE := -Wno-frame-larger-than
@@ -213,13 +215,14 @@ tools: $(patsubst %.c,$B/%,$(TOOLS) $(BENCHES))
 # Fuzz targets are whole programs of clang's, apart from all else: build/fuzz/NAME.
 FUZZ_FLAGS = -std=gnu11 -g -O1 -fno-strict-aliasing -fno-omit-frame-pointer -pthread \
 	-fsanitize=fuzzer,address,undefined -fno-sanitize-recover=all -DGINNEL_VERSION='"$(VERSION)"'
+FUZZ_CPPFLAGS = $(filter-out -DGINNEL_NO_CRYPTO -DGINNEL_KEYLOG,$(CPPFLAGS_ALL))
 ifneq ($(WOLFSSL),)
-$(call write_if_changed,build/fuzz/flags,$(FUZZ_FLAGS) $(CPPFLAGS_ALL) $(WOLFSSL))
+$(call write_if_changed,build/fuzz/flags,$(FUZZ_FLAGS) $(FUZZ_CPPFLAGS) $(WOLFSSL))
 endif
 fuzz_archives = $(foreach d,$(filter $(HAVE),$(USES_$1)),build/fuzz/lib/$(subst /,-,$d).a)
 build/fuzz/obj/%.o: %.c build/fuzz/flags
 	@mkdir -p $(@D)
-	$(call quiet,FUZZ)clang $(CPPFLAGS_ALL) $(USE_WOLFSSL) $(FUZZ_FLAGS) -MMD -MP -c $< -o $@
+	$(call quiet,FUZZ)clang $(FUZZ_CPPFLAGS) $(USE_WOLFSSL) $(FUZZ_FLAGS) -MMD -MP -c $< -o $@
 define fuzz_archive_rule
 build/fuzz/lib/$(subst /,-,$1).a: $(patsubst %.c,build/fuzz/obj/%.o,$(wildcard $1/*.c)) $B/sources
 	@mkdir -p $$(@D); rm -f $$@
@@ -336,6 +339,7 @@ INSTALLED = $(foreach p,$(PROGRAMS),0755:$B/bin/$p:$(PREFIX)/$(PLACE_$p)/$p) \
 
 install: all
 	$(if $(filter 1,$(NO_CRYPTO)),$(error a build that encrypts nothing is not installed))
+	$(if $(filter 1,$(KEYLOG)),$(error a build that writes keys to a file is not installed))
 	@set -e; for each in $(INSTALLED); do IFS=: read -r mode from to <<<"$$each"; \
 		install -D -m "$$mode" "$$from" "$(DESTDIR)$$to"; echo "  $(DESTDIR)$$to"; \
 		case $$to in *.service) \
@@ -364,5 +368,5 @@ help:
 	@echo 'make layers    who includes whom'
 	@echo 'make install   DESTDIR= PREFIX=/usr; uninstall takes the same'
 	@echo 'make clean     build/ removed; the cache of wolfSSL stays'
-	@echo 'Variants: CC=clang, SAN=address,undefined, SAN=thread, PORTABLE=1, NO_CRYPTO=1 (bench), FILTER=trap, WERROR=1, V=1'
+	@echo 'Variants: CC=clang, SAN=address,undefined, SAN=thread, PORTABLE=1, NO_CRYPTO=1 (bench), KEYLOG=1 (debug), FILTER=trap, WERROR=1, V=1'
 	@echo 'wolfSSL: WOLFSSL_TARBALL=FILE or WOLFSSL_PREFIX=DIR instead of Debian'"'"'s source'

@@ -7,6 +7,7 @@
 #include <wolfssl/ssl.h>
 #include <wolfssl/wolfcrypt/settings.h>
 
+#include "crypto/keylog.h"
 #include "crypto/secret.h"
 
 #define FIRST_EPOCH     3 /* of application data */
@@ -18,7 +19,7 @@ static int on_secret(WOLFSSL *ssl, int id, const unsigned char *secret, int len,
 {
 	struct traffic_secrets *ts = arg;
 
-	(void)ssl;
+	keylog_secret(ssl, id, secret, len);
 	if (id != CLIENT_TRAFFIC_SECRET && id != SERVER_TRAFFIC_SECRET)
 		return 0;
 	if (len != RECORD_SECRET)

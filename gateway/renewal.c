@@ -30,9 +30,14 @@ bool renewal_due(const struct renewal *r, time_t wall, int64_t now)
 	return !r->asked && now >= r->next && (r->wanted || wall >= r->due);
 }
 
+time_t renewal_late_from(const struct cert_info *own)
+{
+	return life_at(own, RENEWAL_UNTIL) + 1;
+}
+
 bool renewal_late(const struct cert_info *own, time_t wall)
 {
-	return wall > life_at(own, RENEWAL_UNTIL);
+	return wall >= renewal_late_from(own);
 }
 
 bool renewal_expired(const struct cert_info *own, time_t wall)

@@ -39,7 +39,8 @@ void renewal_begin(struct renewal *r, const struct cert_info *own, uint16_t chan
 void renewal_clear(struct renewal *r);
 /* Is it time to ask? */
 bool renewal_due(const struct renewal *r, time_t wall, int64_t now);
-/* Past RENEWAL_UNTIL of its life. */
+/* Past RENEWAL_UNTIL of its life: from this second on. */
+time_t renewal_late_from(const struct cert_info *own);
 bool renewal_late(const struct cert_info *own, time_t wall);
 bool renewal_expired(const struct cert_info *own, time_t wall);
 

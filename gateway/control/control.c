@@ -3,6 +3,7 @@
 #include "crypto/aead.h"
 
 #include "gateway/clock.h"
+#include "gateway/control/alarm.h"
 #include "gateway/control/credentials.h"
 #include "gateway/control/local.h"
 #include "gateway/control/nodes.h"
@@ -124,6 +125,7 @@ static void on_members(evutil_socket_t fd, short what, void *arg)
 	engine_publish(c->engine, s);
 	HASH_ITER(hh, c->watch.members, m, tmp)
 		m->fresh = false; /* it was said */
+	credentials_look(c);
 	err = c->watch.members_dirty ? watch_save(&c->watch, AT_FDCWD) : 0;
 	if (err)
 		log_error("last state not saved", "reason", strerrordesc_np(-err), NULL);
@@ -272,6 +274,7 @@ static void on_engine(evutil_socket_t fd, short what, void *arg)
 	struct control *c = arg;
 	const struct notice *n;
 	struct member *m, *tmp;
+	bool changed = false;
 	uint64_t kicks;
 
 	(void)what;
@@ -285,10 +288,14 @@ static void on_engine(evutil_socket_t fd, short what, void *arg)
 		if (!m->peer)
 			continue;
 		peer_read_status(m->peer, &s);
-		if (s.changes != m->logged)
-			log_peer(m->peer, &s);
+		if (s.changes == m->logged)
+			continue;
+		log_peer(m->peer, &s);
 		m->logged = s.changes;
+		changed = true;
 	}
+	if (changed)
+		credentials_look(c); /* other certificates, other dates */
 	if (atomic_load(&c->engine->device_gone)) {
 		log_error("device gone", "device", c->params->config->device, NULL);
 		c->exit_code = 1; /* the parent makes it anew and starts us again */
@@ -631,21 +638,36 @@ static int start_engine(struct control *c)
 	return err;
 }
 
+static void on_alarm(void *arg)
+{
+	credentials_look(arg);
+}
+
+/* With a manager alone: what it has yet to hear of, or the disk. */
 static void on_second(evutil_socket_t fd, short what, void *arg)
 {
 	struct control *c = arg;
 
 	(void)fd;
 	(void)what;
-	credentials_tick(c, control_wall(c), clock_now());
 	save_workloads(c, clock_now());
 	edict_kick(c);
 	own_kick(c);
 }
 
-static int start(struct control *c)
+static int start_cluster(struct control *c)
 {
 	const struct timeval second = {.tv_sec = 1};
+
+	c->on_second = event_new(c->base, -1, EV_PERSIST, on_second, c);
+	if (!c->on_second || event_add(c->on_second, &second) < 0)
+		return -ENOMEM;
+	credentials_begin(c);
+	return uplink_new(&c->uplink, c);
+}
+
+static int start(struct control *c)
+{
 	const struct control_params *p = c->params;
 	int err = start_engine(c);
 
@@ -655,16 +677,17 @@ static int start(struct control *c)
 	c->on_listen = listen_to(c, p->control_fd, on_listen);
 	c->on_engine = listen_to(c, engine_event_fd(c->engine), on_engine);
 	c->on_members = evtimer_new(c->base, on_members, c);
-	c->on_second = event_new(c->base, -1, EV_PERSIST, on_second, c);
-	if (!c->on_parent || !c->on_listen || !c->on_engine || !c->on_members || !c->on_second ||
-	    event_add(c->on_second, &second) < 0)
+	if (!c->on_parent || !c->on_listen || !c->on_engine || !c->on_members)
 		return -ENOMEM;
+	err = alarm_new(&c->alarm, c->base, on_alarm, c);
+	if (err)
+		return err;
 	if (!c->node->is_static) {
-		credentials_begin(c);
-		err = uplink_new(&c->uplink, c);
+		err = start_cluster(c);
 		if (err)
 			return err;
 	}
+	credentials_look(c);
 	return message_send(p->parent_fd, MESSAGE_READY, 0, NULL, 0, NULL, 0);
 }
 
@@ -701,6 +724,7 @@ int control_run(const struct control_params *p)
 	revoked_clear(&c.revoked);
 	wolf_put(c.wolf);
 	credentials_clear(&c);
+	alarm_free(c.alarm);
 	event_drop(c.on_second);
 	event_drop(c.on_members);
 	event_drop(c.on_engine);

@@ -3,6 +3,9 @@
 
 #include "crypto/hex.h"
 #include "crypto/secret.h"
+#include "gateway/clock.h"
+#include "gateway/control/alarm.h"
+#include "gateway/control/uplink.h"
 #include "gateway/h2.h"
 #include <errno.h>
 #include <fcntl.h>
@@ -36,7 +39,7 @@ const char *credentials_why(const struct control *c)
 	return c->renewal.why;
 }
 
-/* -- once a second ---------------------------------------------------------------------------- */
+/* -- when something is due -------------------------------------------------------------------- */
 
 /* So long before a peer's certificate ends we want a session by its next one: a tenth of ours, which
  * are of one kind in a cluster.
@@ -48,34 +51,72 @@ static time_t fresh_before(const struct control *c)
 	return tenth < 1 ? 1 : tenth > CREDENTIALS_FRESH_MAX ? CREDENTIALS_FRESH_MAX : tenth;
 }
 
-/* True: a snapshot has to say something new of it. */
-static bool member_tick(const struct control *c, struct member *m, time_t wall, int64_t now)
+static time_t sooner(time_t a, time_t b)
 {
-	time_t before = fresh_before(c);
+	return a < b ? a : b;
+}
+
+/* Whole seconds until then, at least one. */
+static time_t seconds_until(int64_t then, int64_t now)
+{
+	return then > now ? (time_t)((then - now) / SECOND + 1) : 1;
+}
+
+/* In how many seconds there is something to do about it. *changed: a snapshot has to say something
+ * new of it.
+ */
+static time_t member_tick(const struct control *c, struct member *m, time_t wall, int64_t now,
+                          bool *changed)
+{
+	time_t before = fresh_before(c), left;
+	int64_t again = m->fresh_asked + (before / 4 + 1) * SECOND;
 	struct peer_status s;
 
 	peer_read_status(m->peer, &s);
 	if (s.state != PEER_UP || !s.cert_not_after)
-		return false;
-	if (wall > s.cert_not_after)
-		return true; /* it is cut by the time that the snapshot was made */
-	if (s.cert_not_after - wall > before ||
-	    (m->fresh_asked && now - m->fresh_asked < (before / 4 + 1) * SECOND))
-		return false;
-	m->fresh = true;
-	m->fresh_asked = now;
-	return true;
+		return ALARM_FAR;
+	left = s.cert_not_after - wall;
+	if (left < 0) {
+		/* It is cut by the time that a snapshot was made; which brings us here again. */
+		if (!m->cut_asked || now - m->cut_asked >= SECOND) {
+			*changed = true;
+			m->cut_asked = now;
+		}
+		return 1;
+	}
+	if (left > before)
+		return left - before;
+	if (!m->fresh_asked || now >= again) {
+		m->fresh = *changed = true;
+		m->fresh_asked = now;
+		again = now + (before / 4 + 1) * SECOND;
+	}
+	return sooner(left + 1, seconds_until(again, now));
 }
 
-void credentials_tick(struct control *c, time_t wall, int64_t now)
+static time_t renewal_tick(struct control *c, time_t wall, int64_t now)
 {
 	const struct member *us = watch_find(&c->watch, c->node->name);
-	struct member *m, *tmp;
-	bool changed = false;
+	const struct renewal *r = &c->renewal;
 
 	if (us && us->incarnation == own(c)->info.incarnation && own(c)->info.issue < us->issue_min)
 		c->renewal.wanted = true; /* what our certificate says no longer holds */
+	if (!c->uplink || r->asked)
+		return ALARM_FAR;
+	if (!renewal_due(r, wall, now))
+		return r->wanted || wall >= r->due ? seconds_until(r->next, now) : r->due - wall;
+	uplink_look(c->uplink);
+	return 1; /* if there is none to ask yet */
+}
 
+static time_t tick(struct control *c, time_t wall, int64_t now)
+{
+	time_t next = renewal_tick(c, wall, now), late = renewal_late_from(&own(c)->info);
+	struct member *m, *tmp;
+	bool changed = false;
+
+	if (wall < late)
+		next = sooner(next, late - wall);
 	if (renewal_late(&own(c)->info, wall) && !c->renewal.warned) {
 		c->renewal.warned = true;
 		log_warn(renewal_expired(&own(c)->info, wall)
@@ -85,9 +126,15 @@ void credentials_tick(struct control *c, time_t wall, int64_t now)
 	}
 	HASH_ITER(hh, c->watch.members, m, tmp)
 		if (m->peer)
-			changed |= member_tick(c, m, wall, now);
+			next = sooner(next, member_tick(c, m, wall, now, &changed));
 	if (changed)
 		control_members_changed(c);
+	return next;
+}
+
+void credentials_look(struct control *c)
+{
+	alarm_set(c->alarm, tick(c, control_wall(c), clock_now()));
 }
 
 /* -- asking ----------------------------------------------------------------------------------- */
@@ -237,5 +284,6 @@ bool credentials_answer(struct control *c, int status, const char *body, size_t 
 	json_decref(j);
 	free(der);
 	free(pem);
+	credentials_look(c);
 	return taken;
 }

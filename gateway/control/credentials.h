@@ -13,8 +13,10 @@
 
 void credentials_begin(struct control *c);
 void credentials_clear(struct control *c);
-/* Once a second. */
-void credentials_tick(struct control *c, time_t wall, int64_t now);
+/* Does what is due and sets the alarm for what will be: at the alarm, and when members, sessions or our
+ * certificate have changed.
+ */
+void credentials_look(struct control *c);
 
 /* The body of POST /v1/renew on the connection with that exporter, malloc'ed, if it is time to ask;
  * NULL: not now.

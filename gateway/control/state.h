@@ -11,14 +11,17 @@
 
 #define CONTROL_MTU 1420
 
+struct alarm;
 struct uplink;
 
 struct control {
 	const struct control_params *params;
 	const struct node *node;
 	struct event_base *base;
-	struct event *on_parent, *on_engine, *on_listen, *on_members, *on_second;
-	struct wolf *wolf; /* of tunnels */
+	struct event *on_parent, *on_engine, *on_listen, *on_members;
+	struct event *on_second; /* NULL: static peers */
+	struct alarm *alarm;     /* for credentials_look */
+	struct wolf *wolf;       /* of tunnels */
 	struct engine *engine;
 	struct watch watch; /* members; of static peers too */
 	struct own own;

@@ -21,6 +21,7 @@
 /* syscalls(engine): socket connect recvfrom sendto getsockopt setsockopt close */
 
 #define CONNECT_TIMEOUT (5 * 1000000000LL)
+#define LOOK            (5 * 1000000000LL) /* while it is up: heartbeats take more */
 #define READ_CHUNK      65536
 #define PUMP_ROUNDS     4
 #define LIST_LINE_MAX   128
@@ -348,7 +349,7 @@ static void ask_renewal(struct uplink *u, int64_t now)
 		return;
 	text = credentials_question(u->control, exporter, control_wall(u->control), now);
 	if (text && h2_ask(u->h2, "POST", "/v1/renew", text, strlen(text), &u->renew))
-		renewal_lost(&u->control->renewal); /* the next second */
+		renewal_lost(&u->control->renewal); /* the alarm asks again */
 	free(text);
 }
 
@@ -372,6 +373,12 @@ static int start_tls(struct uplink *u)
 	return err;
 }
 
+void uplink_look(struct uplink *u)
+{
+	if (u->h2)
+		event_active(u->io, EV_WRITE, 0);
+}
+
 int uplink_ask(struct uplink_question **out, struct uplink *u, const char *method, const char *path,
                const char *body, void (*fn)(void *arg, int status, const char *body, size_t len),
                void *arg)
@@ -391,7 +398,7 @@ int uplink_ask(struct uplink_question **out, struct uplink *u, const char *metho
 		return err == -EPIPE ? -ENOTCONN : err;
 	}
 	*out = q;
-	event_active(u->io, EV_WRITE, 0);
+	uplink_look(u);
 	return 0;
 }
 
@@ -565,7 +572,7 @@ static void uplink_connect(struct uplink *u)
 	arm(u, 1000000000LL);
 }
 
-/* Once a second while a connection lives; after a failure, when the next attempt is due. */
+/* Once a second while a connection is made, now and then while it lives; after a failure, when the next attempt is due. */
 static void on_timer(evutil_socket_t fd, short what, void *arg)
 {
 	struct uplink *u = arg;
@@ -586,7 +593,7 @@ static void on_timer(evutil_socket_t fd, short what, void *arg)
 		uplink_failed(u, h2_why(u->h2));
 		return;
 	}
-	arm(u, 1000000000LL);
+	arm(u, u->h2 && h2_up(u->h2) ? LOOK : 1000000000LL);
 	if (u->h2)
 		uplink_io(u->fd, EV_WRITE, u);
 }

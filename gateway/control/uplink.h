@@ -14,6 +14,8 @@
 
 int uplink_new(struct uplink **out, struct control *c);
 void uplink_free(struct uplink *u);
+/* Something is to be asked: soon, if there is a connection. */
+void uplink_look(struct uplink *u);
 /* The name of the manager we speak to or tried last. */
 const char *uplink_manager(const struct uplink *u);
 /* Is it there: connected, and its state has arrived? since: of that state of affairs. */

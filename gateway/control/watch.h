@@ -33,7 +33,7 @@ struct member {
 	struct peer *peer; /* a reference; control makes it; NULL for this node itself */
 	unsigned logged;   /* changes of the peer that the log has seen */
 	bool fresh;        /* its session is to be made anew; credentials.c */
-	int64_t fresh_asked;
+	int64_t fresh_asked, cut_asked;
 	UT_hash_handle hh;
 };
 

@@ -12,6 +12,7 @@ static struct peer_slot *slot_of(struct worker *w, struct lane *l)
 	return &l->peer->slots[w->id];
 }
 
+/* Nested is uthash's macro. NOLINTNEXTLINE(readability-function-size) */
 struct lane *lane_find(struct worker *w, const uint8_t *cid)
 {
 	struct lane *l;
@@ -161,6 +162,7 @@ static void choose(struct worker *w, struct peer_slot *s, int64_t now)
 		make_active(w, best, now);
 }
 
+/* Nested is uthash's macro. NOLINTNEXTLINE(readability-function-size) */
 void lane_adopt(struct worker *w, struct handover *h, int64_t now)
 {
 	struct lane *l = calloc(1, sizeof(*l));
@@ -216,6 +218,7 @@ static void peer_without_lane(struct worker *w, struct peer *p, bool rest, const
 	engine_changed(w->engine);
 }
 
+/* Nested is uthash's macro. NOLINTNEXTLINE(readability-function-size) */
 void lane_end(struct worker *w, struct lane *l, const char *error, bool goodbye, int64_t now)
 {
 	struct peer_slot *s = slot_of(w, l);
@@ -229,6 +232,7 @@ void lane_end(struct worker *w, struct lane *l, const char *error, bool goodbye,
 		s->active = NULL;
 	else
 		take_aside(s, l);
+	/* It is in there. NOLINTNEXTLINE(clang-analyzer-core.NullDereference) */
 	HASH_DEL(w->lanes, l);
 	if (last)
 		peer_without_lane(w, l->peer, rest, error, now);

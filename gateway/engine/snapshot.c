@@ -45,6 +45,7 @@ void snapshot_free(struct snapshot *s)
 	revocations_clear(&s->revoked);
 	route_table_free(s->routes);
 	wolf_put(s->wolf);
+	free(s->known);
 	free(s->peers);
 	free(s);
 }
@@ -76,8 +77,37 @@ static int by_name(const void *a, const void *b)
 	return strcmp(x->peer->name, y->peer->name);
 }
 
+static int by_addr(const void *a, const void *b)
+{
+	const struct addr *x = a, *y = b;
+
+	if (x->family != y->family)
+		return x->family - y->family;
+	return memcmp(x->b, y->b, x->family == 4 ? 4 : sizeof(x->b));
+}
+
+static int know_endpoints(struct snapshot *s)
+{
+	size_t n = 0;
+
+	for (unsigned i = 0; i < s->npeers; i++)
+		n += s->peers[i].nendpoints;
+	s->known = calloc(n + 1, sizeof(*s->known));
+	if (!s->known)
+		return -ENOMEM;
+	for (unsigned i = 0; i < s->npeers; i++)
+		for (unsigned k = 0; k < s->peers[i].nendpoints; k++)
+			s->known[s->nknown++] = s->peers[i].endpoints[k].addr;
+	qsort(s->known, s->nknown, sizeof(*s->known), by_addr);
+	return 0;
+}
+
 int snapshot_seal(struct snapshot *s)
 {
+	int err = know_endpoints(s);
+
+	if (err)
+		return err;
 	qsort(s->peers, s->npeers, sizeof(*s->peers), by_name);
 	return route_seal(s->routes);
 }
@@ -112,9 +142,5 @@ const char *snapshot_refuses(const struct snapshot *s, const struct peer *p,
 
 bool snapshot_knows(const struct snapshot *s, const struct addr *a)
 {
-	for (unsigned i = 0; i < s->npeers; i++)
-		for (unsigned j = 0; j < s->peers[i].nendpoints; j++)
-			if (addr_equal(&s->peers[i].endpoints[j].addr, a))
-				return true;
-	return false;
+	return bsearch(a, s->known, s->nknown, sizeof(*s->known), by_addr) != NULL;
 }

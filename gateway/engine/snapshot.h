@@ -31,6 +31,8 @@ struct snapshot {
 	struct peer *self;          /* stands for this node in routes; never dialled */
 	unsigned npeers;
 	struct snapshot_peer *peers; /* sorted by name */
+	size_t nknown;
+	struct addr *known; /* of all endpoints, sorted: each hello of a flood asks */
 };
 
 /* max_peers: room for so many. Takes a reference on w. */

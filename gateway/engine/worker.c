@@ -135,6 +135,9 @@ static void adopt_round(struct worker *w, int64_t now)
 	}
 }
 
+/* A tick looks at all lanes, and each of a thousand idle ones wants one at a time of its own. */
+#define TICK_APART (20 * 1000000LL)
+
 /* Returns how long the thread may sleep. */
 static int64_t worker_round(struct worker *w, int64_t now)
 {
@@ -153,8 +156,11 @@ static int64_t worker_round(struct worker *w, int64_t now)
 	expired = waiting_expire(&w->waiting, now);
 	count_add(&w->counters.drops[DROP_NO_SESSION], expired);
 	if (now >= w->tick) {
+		int64_t next;
+
 		w->tick = INT64_MAX;
-		worker_tick_by(w, lanes_tick(w, now));
+		next = lanes_tick(w, now);
+		worker_tick_by(w, next < now + TICK_APART ? now + TICK_APART : next);
 	}
 	if (io_pending(&w->io) || w->io.nreads || w->io.narrivals)
 		return now;

@@ -154,6 +154,7 @@ int cmd_down(struct cmd *c);         /* cmd_down.c: --force */
 int cmd_status(struct cmd *c);
 int cmd_peers(struct cmd *c);
 int cmd_routes(struct cmd *c);
+int cmd_bench(struct cmd *c);        /* cmd_bench.c: --peer --seconds */
 int cmd_workloads(struct cmd *c);    /* cmd_workload.c: --refused */
 int cmd_policy_apply(struct cmd *c); /* cmd_apply.c: F */
 int cmd_policy_show(struct cmd *c);

@@ -81,6 +81,13 @@ static const struct cmd_option down_options[] = {
 	{0},
 };
 
+static const struct cmd_option bench_options[] = {
+	{"peer", "NAME", false,
+         "the tunnel to that node, with echoes that its kernel answers; default this processor"},
+	{"seconds", "N", false, "for each figure, at most 60; default 3"},
+	{0},
+};
+
 static const struct cmd_row rows[] = {
 	{"init", NULL, "", 0, 0, "make a new cluster on this host", init_options, cmd_init},
 	{"token", "create", "", 0, 0, "a token for one host to join with, alone on stdout",
@@ -115,6 +122,8 @@ static const struct cmd_row rows[] = {
 	{"down", NULL, "", 0, 0, "stop ginneld and take the guards away", down_options, cmd_down},
 	{"config", "check", "F", 1, 1,
          "read a config file and the identity it names, say all faults", NULL, cmd_config_check},
+	{"bench", NULL, "", 0, 0, "how fast this host seals, or the tunnel to a peer is",
+         bench_options, cmd_bench},
 	{"version", NULL, "", 0, 0, "versions of ginnel, its cryptography and the kernel", NULL,
          cmd_version},
 	{0},

@@ -20,6 +20,7 @@
 
 #include "crypto/aead.h"
 #include "crypto/keyfile.h"
+#include "crypto/keylog.h"
 #include "crypto/wolf.h"
 #include "gateway/config.h"
 #include "gateway/control/control.h"
@@ -239,6 +240,22 @@ static int engine_confine(void)
 	return err;
 }
 
+/* A debug build's; beside the node's key, which is as secret. */
+static int keylog_begin(void)
+{
+	int fd;
+
+	if (!keylog_built())
+		return 0;
+	fd = open(KEYLOG_FILE, O_WRONLY | O_APPEND | O_CREAT | O_NOFOLLOW | O_CLOEXEC, 0600);
+	if (fd < 0)
+		return -errno;
+	log_warn("DEBUG BUILD: THE KEYS OF ALL SESSIONS ARE WRITTEN TO A FILE", "file",
+	         "engine/" KEYLOG_FILE, NULL);
+	keylog_to(fd);
+	return 0;
+}
+
 static int engine_main(struct daemon *d, const struct message_start *s)
 {
 	struct control_params p = {
@@ -254,7 +271,7 @@ static int engine_main(struct daemon *d, const struct message_start *s)
 	const int *fd = d->message.fds + START_FIRST;
 
 	if (s->ntun > ENGINE_WORKERS_MAX || s->nudp > ENGINE_WORKERS_MAX || s->nlisten != 1 ||
-	    s->npeer)
+	    s->npeer || keylog_begin())
 		return EXIT_FAILED;
 	memcpy(p.tun_fds, fd, (size_t)s->ntun * sizeof(int));
 	memcpy(p.udp_fds, fd + s->ntun, (size_t)s->nudp * sizeof(int));
@@ -374,6 +391,9 @@ static int look_at_identity(struct daemon *d)
 	}
 	if (strcmp(aead_name(), AEAD_NAME_NONE) == 0)
 		fputs("ginneld: BENCHMARK BUILD: NOTHING IS ENCRYPTED\n", stderr);
+	if (keylog_built())
+		fputs("ginneld: DEBUG BUILD: THE KEYS OF ALL SESSIONS ARE WRITTEN TO A FILE\n",
+		      stderr);
 	err = load_identity(d, "engine", "node", why, sizeof(why));
 	if (!err)
 		identity_clear(&d->identity);

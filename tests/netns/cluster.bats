@@ -78,6 +78,7 @@ all_pairs() { # SECONDS
 	[[ "$join_again" == GNL1.node.* ]]
 }
 
+# bats test_tags=once
 @test "with the engine killed nothing leaves in the clear" {
 	capture_proves_itself n1 10.77.2.1
 	cluster 2

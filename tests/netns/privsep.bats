@@ -76,6 +76,7 @@ guarded() { on n1 nft list table inet ginnel >/dev/null && on n1 ip link show gi
 	until_ok 5 status_is n1 ready
 }
 
+# bats test_tags=once
 @test "with the engine dead a sender gets an error, and soon" {
 	both_up
 	kill -STOP "$(pid_of n1)" # nobody starts it again

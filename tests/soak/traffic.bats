@@ -9,8 +9,7 @@ teardown() { lab_down; }
 
 # At rest: a look at the rules, or a client, has descriptors of its own for a moment.
 sizes() {
-	local i
-	for i in 1 2 3 4 5; do
+	for _ in 1 2 3 4 5; do
 		sizes_now
 		sleep 1
 	done | awk '!n++ || $1 < rss { rss = $1 } n == 1 || $2 < fds { fds = $2 } END { print rss, fds }'
