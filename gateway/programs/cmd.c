@@ -351,6 +351,16 @@ int cmd_ca_ask(const struct cmd *c, const char *what, json_t *question, json_t *
 
 /* -- printing --------------------------------------------------------------------------------- */
 
+json_t *cmd_faults_json(const struct config_faults *f)
+{
+	json_t *list = json_array();
+	unsigned i;
+
+	for (i = 0; i < f->n && i < CONFIG_FAULTS_MAX; i++)
+		json_array_append_new(list, json_string(f->text[i]));
+	return list;
+}
+
 int cmd_print_json(const json_t *document)
 {
 	if (json_dumpf(document, stdout, JSON_INDENT(2) | JSON_ENSURE_ASCII) ||

@@ -108,6 +108,8 @@ int cmd_ca_ask(const struct cmd *c, const char *what, json_t *question, json_t *
 
 /* One JSON document and a newline on stdout. CMD_OK or CMD_FAILED. */
 int cmd_print_json(const json_t *document);
+/* Those of a file, as far as they were kept, as an array of text. */
+json_t *cmd_faults_json(const struct config_faults *f);
 
 /* Strings of an answer for a terminal: control characters become '?'. */
 void cmd_print_text(FILE *to, const char *text);
@@ -150,3 +152,5 @@ int cmd_peers(struct cmd *c);
 int cmd_routes(struct cmd *c);
 int cmd_version(struct cmd *c);
 int cmd_config_check(struct cmd *c); /* F */
+int cmd_policy_check(struct cmd *c); /* cmd_policy.c: F */
+int cmd_policy_test(struct cmd *c);  /* F */
