@@ -4,6 +4,7 @@
 
 #include "gateway/clock.h"
 #include "gateway/control/credentials.h"
+#include "gateway/control/denied.h"
 #include "gateway/control/nodes.h"
 #include "gateway/control/state.h"
 #include "gateway/control/status.h"
@@ -534,6 +535,7 @@ static void on_second(evutil_socket_t fd, short what, void *arg)
 	(void)fd;
 	(void)what;
 	credentials_tick(c, control_wall(c), clock_now());
+	denied_log(c->engine);
 }
 
 static int start(struct control *c)

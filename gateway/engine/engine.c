@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: GPL-3.0-or-later */
 #include "gateway/engine/engine.h"
 
+#include "crypto/secret.h"
 #include "gateway/engine/rcu.h"
 #include <errno.h>
 #include <signal.h>
@@ -9,6 +10,7 @@
 #include <unistd.h>
 
 /* syscalls(engine): write */
+/* syscalls(engine, before the filter): getrandom */
 
 static void kick(int fd)
 {
@@ -62,6 +64,14 @@ static void join_workers(struct engine *e, unsigned n)
 		pthread_join(e->workers[i].thread, NULL);
 }
 
+static int flows_start(struct flows **out)
+{
+	uint8_t key[16];
+	int err = secret_random(key, sizeof(key));
+
+	return err ? err : flows_new(out, key);
+}
+
 int engine_start(struct engine **out, struct snapshot *s, const int *tun_fds, const int *udp_fds,
                  unsigned n)
 {
@@ -75,6 +85,9 @@ int engine_start(struct engine **out, struct snapshot *s, const int *tun_fds, co
 	if (!e->workers)
 		goto fail_engine;
 	e->nworkers = n;
+	err = flows_start(&e->flows);
+	if (err)
+		goto fail_flows;
 	e->event_fd = eventfd(0, EFD_NONBLOCK | EFD_CLOEXEC);
 	if (e->event_fd < 0) {
 		err = -errno;
@@ -118,6 +131,8 @@ fail_handshake:
 fail_notices:
 	close(e->event_fd);
 fail_event:
+	flows_free(e->flows);
+fail_flows:
 	free(e->workers);
 fail_engine:
 	free(e);
@@ -137,6 +152,7 @@ void engine_stop(struct engine *e)
 	mailbox_clear(&e->notices);
 	close(e->event_fd);
 	snapshot_free(e->snapshot);
+	flows_free(e->flows);
 	free(e->workers);
 	free(e);
 }
@@ -157,6 +173,21 @@ void engine_counters(struct engine *e, struct counters *total)
 	for (unsigned i = 0; i < e->nworkers; i++)
 		counters_sum(total, &e->workers[i].counters);
 	counters_sum(total, &e->handshake.counters);
+}
+
+uint64_t engine_rule_drops(const struct engine *e, uint32_t rule)
+{
+	const struct snapshot *s = atomic_load_explicit(&e->snapshot, memory_order_relaxed);
+
+	return s->open ? 0 : rule_drops_read(s->rule_drops, rule);
+}
+
+bool engine_refusal(struct engine *e, struct refusal *out)
+{
+	for (unsigned i = 0; i < e->nworkers; i++)
+		if (refusals_next(&e->workers[i].refusals, out))
+			return true;
+	return false;
 }
 
 const struct notice *engine_notice(struct engine *e)
