@@ -32,7 +32,7 @@ int selector_atoms(struct document *d, const struct selector *s,
                    int (*fn)(void *arg, uint32_t atom), void *arg)
 {
 	uint32_t choice[POLICY_KEYS_MAX + 1] = {0}, values[POLICY_KEYS_MAX + 1], atom, i;
-	const struct term *terms = &d->terms[s->first];
+	const struct term *terms = s->n ? &d->terms[s->first] : NULL;
 	int err;
 
 	do {
