@@ -2,6 +2,7 @@
 #include "gateway/drops.h"
 
 #include <assert.h>
+#include <errno.h>
 
 static const char *const names[DROP_COUNT] = {[DROP_NONE] = "none",
 #define X(id, name, text) [DROP_##id] = (name),
@@ -25,4 +26,18 @@ const char *drop_text(enum drop why)
 {
 	assert((unsigned)why < DROP_COUNT);
 	return texts[why];
+}
+
+enum drop drop_of_packet(int err)
+{
+	switch (err) {
+	case 0:
+		return DROP_NONE;
+	case -ENOTSUP:
+		return DROP_EXTENSION;
+	case -ENODATA:
+		return DROP_FRAGMENT;
+	default:
+		return DROP_MALFORMED;
+	}
 }

@@ -110,8 +110,9 @@ static inline void start(struct side *s, const struct side *other)
 	CHECK(!engine_start(s->engine, make_snapshot(s, other)));
 }
 
-/* An IPv4 UDP packet of 100 bytes with a number in it, behind a vnet header. */
-static inline void send_packet(struct side *s, uint8_t src3, uint8_t dst3, uint32_t number)
+/* An IPv4 UDP packet of 100 bytes with a number in it, behind a vnet header; addresses 10.77.X.Y. */
+static inline void send_udp(struct side *s, const uint8_t src[2], uint16_t sport,
+                            const uint8_t dst[2], uint16_t dport, uint32_t number)
 {
 	uint8_t p[VNET + 100] = {0};
 	uint8_t *ip = p + VNET;
@@ -120,13 +121,21 @@ static inline void send_packet(struct side *s, uint8_t src3, uint8_t dst3, uint3
 	ip[3] = 100;
 	ip[8] = 64;
 	ip[9] = 17;
-	memcpy(ip + 12, (uint8_t[]){10, 77, src3, 1, 10, 77, dst3, 1}, 8);
-	ip[25] = 80; /* UDP length */
+	memcpy(ip + 12, (uint8_t[]){10, 77, src[0], src[1], 10, 77, dst[0], dst[1]}, 8);
+	memcpy(ip + 20,
+	       (uint8_t[]){(uint8_t)(sport >> 8), (uint8_t)sport, (uint8_t)(dport >> 8),
+	                   (uint8_t)dport, 0, 80},
+	       6);
 	memcpy(ip + 28, &number, 4);
 	while (send(s->tun[1], p, sizeof(p), MSG_DONTWAIT) < 0) {
 		CHECK(errno == EAGAIN);
 		usleep(200);
 	}
+}
+
+static inline void send_packet(struct side *s, uint8_t src3, uint8_t dst3, uint32_t number)
+{
+	send_udp(s, (uint8_t[]){src3, 1}, 0, (uint8_t[]){dst3, 1}, 0, number);
 }
 
 static inline enum peer_state state_of(struct side *s)

@@ -8,7 +8,9 @@
 
 #include <arpa/inet.h>
 #include <errno.h>
+#include <netinet/icmp6.h>
 #include <netinet/in.h>
+#include <netinet/ip_icmp.h>
 #include <stdio.h>
 #include <string.h>
 
@@ -257,36 +259,79 @@ bool endpoint_equal(const struct endpoint *a, const struct endpoint *b)
 
 /* -- packets -- */
 
+static bool ip_is_icmp(uint8_t proto)
+{
+	return proto == IPPROTO_ICMP || proto == IPPROTO_ICMPV6;
+}
+
+static bool ip_has_ports(uint8_t proto)
+{
+	return proto == IPPROTO_TCP || proto == IPPROTO_UDP || proto == IPPROTO_SCTP;
+}
+
+static bool icmp_is_echo(const struct ip_view *v)
+{
+	unsigned type = v->sport >> 8;
+
+	if (v->proto == IPPROTO_ICMP)
+		return type == ICMP_ECHO || type == ICMP_ECHOREPLY;
+	return type == ICMP6_ECHO_REQUEST || type == ICMP6_ECHO_REPLY;
+}
+
 /* The upper layer's header, left bytes of which are there. whole: not a first fragment, so that
  * lengths that it names must be there too.
  */
-static int l4_parse(struct ip_view *v, const uint8_t *p, size_t left, bool whole)
+static bool l4_read(struct ip_view *v, const uint8_t *p, size_t left, bool whole)
 {
 	switch (v->proto) {
 	case IPPROTO_TCP:
 		if (left < 20 || p[12] >> 4 < 5 || (size_t)(p[12] >> 4) * 4 > left)
-			return -EBADMSG;
+			return false;
+		v->flags = p[13];
 		break;
 	case IPPROTO_UDP:
 		if (left < 8 || get_be16(p + 4) < 8 || (whole && get_be16(p + 4) > left))
-			return -EBADMSG;
+			return false;
 		break;
 	case IPPROTO_SCTP:
 		if (left < 12)
-			return -EBADMSG;
+			return false;
+		v->flags = left > 12 ? p[12] : IP_NO_CHUNK;
 		break;
 	case IPPROTO_ICMP:
 	case IPPROTO_ICMPV6:
 		if (left < 8)
-			return -EBADMSG;
+			return false;
 		v->sport = get_be16(p);
-		return 0;
+		if (icmp_is_echo(v))
+			v->echo = get_be16(p + 4);
+		return true;
 	default:
-		return 0;
+		return true;
 	}
 	v->sport = get_be16(p);
 	v->dport = get_be16(p + 2);
-	return 0;
+	return true;
+}
+
+/* Of a quoted packet 8 bytes are enough (RFC 792). */
+static bool l4_read_quoted(struct ip_view *v, const uint8_t *p, size_t left)
+{
+	uint8_t header[20] = {0};
+
+	if (left < 8)
+		return !ip_has_ports(v->proto) && !ip_is_icmp(v->proto);
+	memcpy(header, p, 8);
+	if (v->proto == IPPROTO_TCP)
+		header[12] = 5 << 4;
+	return l4_read(v, header, sizeof(header), false);
+}
+
+static int l4_parse(struct ip_view *v, const uint8_t *p, size_t left, bool whole, bool quoted)
+{
+	if (quoted ? l4_read_quoted(v, p, left) : l4_read(v, p, left, whole))
+		return 0;
+	return v->fragment ? -ENODATA : -EBADMSG;
 }
 
 /* What RFC 791 and 8200 ask of fragments, and RFC 1858: offset 1 would overwrite TCP's flags; no
@@ -295,11 +340,11 @@ static int l4_parse(struct ip_view *v, const uint8_t *p, size_t left, bool whole
 static int fragment_check(size_t offset, bool more, size_t payload)
 {
 	if (payload == 0 || offset == 1)
-		return -EBADMSG;
+		return -ENODATA;
 	if (more && payload % FRAGMENT_UNIT != 0)
-		return -EBADMSG;
+		return -ENODATA;
 	if (offset * FRAGMENT_UNIT + payload > PACKET_MAX)
-		return -EBADMSG;
+		return -ENODATA;
 	return 0;
 }
 
@@ -313,7 +358,7 @@ static int v4_options(const uint8_t *p, size_t len)
 			continue;
 		}
 		if (p[at] == V4_OPTION_LSRR || p[at] == V4_OPTION_SSRR)
-			return -EBADMSG;
+			return -ENOTSUP;
 		if (len - at < 2 || p[at + 1] < 2 || p[at + 1] > len - at)
 			return -EBADMSG;
 		at += p[at + 1];
@@ -321,21 +366,24 @@ static int v4_options(const uint8_t *p, size_t len)
 	return 0;
 }
 
-static int v4_parse(struct ip_view *v, const uint8_t *p, size_t len)
+/* quoted: by an ICMP error, cut somewhere. */
+static int v4_parse(struct ip_view *v, const uint8_t *p, size_t len, bool quoted)
 {
 	size_t header, payload;
 	unsigned offset;
 	bool more;
+	int err;
 
 	if (len < V4_HEADER)
 		return -EBADMSG;
 	header = (size_t)(p[0] & 15) * 4;
 	v->total = get_be16(p + 2);
-	if (header < V4_HEADER || v->total < header || v->total > len)
+	if (header < V4_HEADER || v->total < header || (quoted ? header : v->total) > len)
 		return -EBADMSG;
-	if (v4_options(p + V4_HEADER, header - V4_HEADER) < 0)
-		return -EBADMSG;
-	payload = v->total - header;
+	err = v4_options(p + V4_HEADER, header - V4_HEADER);
+	if (err)
+		return err;
+	payload = (v->total < len ? v->total : len) - header;
 	offset = get_be16(p + 6) & V4_OFFSET_MASK;
 	more = (get_be16(p + 6) & V4_MORE) != 0;
 	v->tos = p[1];
@@ -346,9 +394,15 @@ static int v4_parse(struct ip_view *v, const uint8_t *p, size_t len)
 	v->src.family = v->dst.family = 4;
 	memcpy(v->src.b, p + 12, 4);
 	memcpy(v->dst.b, p + 16, 4);
-	if (v->fragment && fragment_check(offset, more, payload) < 0)
-		return -EBADMSG;
-	return v->first ? l4_parse(v, p + header, payload, !more) : 0;
+	if (v->fragment) {
+		err = fragment_check(offset, more, v->total - header);
+		if (err)
+			return err;
+		v->offset = (uint16_t)(offset * FRAGMENT_UNIT);
+		v->end = (uint16_t)(v->offset + v->total - header);
+		v->ident = get_be16(p + 4);
+	}
+	return v->first ? l4_parse(v, p + header, payload, !more, quoted) : 0;
 }
 
 /* Hop-by-hop or destination options, RFC 8200, 4.2. */
@@ -362,7 +416,7 @@ static int v6_options(const uint8_t *p, size_t len)
 			continue;
 		}
 		if (p[at] == V6_OPTION_JUMBO || p[at] == V6_OPTION_HOME)
-			return -EBADMSG;
+			return -ENOTSUP;
 		if (len - at < 2 || (size_t)p[at + 1] + 2 > len - at)
 			return -EBADMSG;
 		at += (size_t)p[at + 1] + 2;
@@ -370,8 +424,8 @@ static int v6_options(const uint8_t *p, size_t len)
 	return 0;
 }
 
-/* The fragment header at p: all of it is there. left counts from it. */
-static int v6_fragment(struct ip_view *v, const uint8_t *p, size_t left, bool *more)
+/* The fragment header at p, which is there; behind it the packet has so much. */
+static int v6_fragment(struct ip_view *v, const uint8_t *p, size_t payload, bool *more)
 {
 	unsigned offset = get_be16(p + 2) >> 3;
 
@@ -380,7 +434,10 @@ static int v6_fragment(struct ip_view *v, const uint8_t *p, size_t left, bool *m
 		return 0; /* whole for all that: RFC 6946 */
 	v->fragment = true;
 	v->first = offset == 0;
-	return fragment_check(offset, *more, left - V6_FRAGMENT_LEN);
+	v->offset = (uint16_t)(offset * FRAGMENT_UNIT);
+	v->end = (uint16_t)(v->offset + payload);
+	v->ident = get_be32(p + 4);
+	return fragment_check(offset, *more, payload);
 }
 
 static bool v6_is_extension(uint8_t proto)
@@ -389,43 +446,47 @@ static bool v6_is_extension(uint8_t proto)
 	       proto == IPPROTO_DSTOPTS || proto == IPPROTO_AH;
 }
 
-/* The extension header at p of which left bytes are there: its length, or -EBADMSG. */
-static int v6_extension(struct ip_view *v, const uint8_t *p, size_t left, bool *more)
+/* The extension header at p of which left bytes are there, of rest that the packet has: its length, or
+ * as ip_parse.
+ */
+static int v6_extension(struct ip_view *v, const uint8_t *p, size_t left, size_t rest, bool *more)
 {
 	size_t len;
+	int err;
 
 	if (left < 8)
 		return -EBADMSG;
 	switch (v->proto) {
 	case IPPROTO_FRAGMENT:
-		if (v6_fragment(v, p, left, more) < 0)
-			return -EBADMSG;
-		return V6_FRAGMENT_LEN;
+		err = v6_fragment(v, p, rest - V6_FRAGMENT_LEN, more);
+		return err ? err : V6_FRAGMENT_LEN;
 	case IPPROTO_AH: /* in units of 4, less 2: RFC 4302, 2.2. Fixed part 12, and padded to 8 */
 		len = ((size_t)p[1] + 2) * 4;
 		return len < 16 || len % 8 != 0 || len > left ? -EBADMSG : (int)len;
 	case IPPROTO_HOPOPTS:
 	case IPPROTO_DSTOPTS:
 		len = ((size_t)p[1] + 1) * 8;
-		if (len > left || v6_options(p + 2, len - 2) < 0)
+		if (len > left)
 			return -EBADMSG;
-		return (int)len;
+		err = v6_options(p + 2, len - 2);
+		return err ? err : (int)len;
 	default: /* routing: RFC 5095 for type 0, and no other belongs in an overlay */
-		return -EBADMSG;
+		return -ENOTSUP;
 	}
 }
 
-static int v6_parse(struct ip_view *v, const uint8_t *p, size_t len)
+static int v6_parse(struct ip_view *v, const uint8_t *p, size_t len, bool quoted)
 {
-	size_t at = V6_HEADER, total;
+	size_t at = V6_HEADER, total, there;
 	bool more = false, fragmented = false;
 	int n;
 
 	if (len < V6_HEADER)
 		return -EBADMSG;
 	total = V6_HEADER + (size_t)get_be16(p + 4);
-	if (total == V6_HEADER || total > len || total > PACKET_MAX)
+	if (total == V6_HEADER || (!quoted && total > len) || total > PACKET_MAX)
 		return -EBADMSG;
+	there = total < len ? total : len;
 	v->total = (uint16_t)total;
 	v->tos = (uint8_t)(get_be16(p) >> 4);
 	v->proto = p[6];
@@ -435,22 +496,24 @@ static int v6_parse(struct ip_view *v, const uint8_t *p, size_t len)
 	memcpy(v->src.b, p + 8, 16);
 	memcpy(v->dst.b, p + 24, 16);
 	for (int count = 0; v->first && v6_is_extension(v->proto); count++) {
-		if (count == IP_EXTENSIONS_MAX || (v->proto == IPPROTO_HOPOPTS && count > 0))
+		if (count == IP_EXTENSIONS_MAX)
+			return -ENOTSUP;
+		if (v->proto == IPPROTO_HOPOPTS && count > 0)
 			return -EBADMSG;
 		if (v->proto == IPPROTO_FRAGMENT && fragmented)
-			return -EBADMSG;
+			return -ENODATA;
 		fragmented |= v->proto == IPPROTO_FRAGMENT;
-		n = v6_extension(v, p + at, total - at, &more);
+		n = v6_extension(v, p + at, there - at, total - at, &more);
 		if (n < 0)
-			return -EBADMSG;
+			return n;
 		v->proto = p[at];
 		at += (size_t)n;
 	}
 	v->l4 = (uint16_t)at;
-	return v->first ? l4_parse(v, p + at, total - at, !more) : 0;
+	return v->first ? l4_parse(v, p + at, there - at, !more, quoted) : 0;
 }
 
-int ip_parse(struct ip_view *out, const uint8_t *p, size_t len)
+static int parse(struct ip_view *out, const uint8_t *p, size_t len, bool quoted)
 {
 	struct ip_view v = {0};
 	int err;
@@ -459,13 +522,23 @@ int ip_parse(struct ip_view *out, const uint8_t *p, size_t len)
 		return -EBADMSG;
 	v.version = p[0] >> 4;
 	if (v.version == 4)
-		err = v4_parse(&v, p, len);
+		err = v4_parse(&v, p, len, quoted);
 	else if (v.version == 6)
-		err = v6_parse(&v, p, len);
+		err = v6_parse(&v, p, len, quoted);
 	else
 		err = -EBADMSG;
 	if (err)
 		return err;
 	*out = v;
 	return 0;
+}
+
+int ip_parse(struct ip_view *out, const uint8_t *p, size_t len)
+{
+	return parse(out, p, len, false);
+}
+
+int ip_parse_quoted(struct ip_view *out, const uint8_t *p, size_t len)
+{
+	return parse(out, p, len, true);
 }

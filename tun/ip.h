@@ -62,18 +62,31 @@ struct ip_view {
 	uint16_t l4;     /* offset of the upper layer's header */
 	/* TCP, UDP, SCTP: host order. ICMP: type in sport's high byte, code low. Else 0. */
 	uint16_t sport, dport;
+	uint16_t echo; /* identifier of an ICMP echo request or reply */
+	uint8_t flags; /* TCP's; SCTP: type of the first chunk, IP_NO_CHUNK if it is not there */
+	/* Of a fragment: its first byte and the one past its last in the whole, and whose part it is. */
+	uint16_t offset, end;
+	uint32_t ident;
 };
+
+#define IP_NO_CHUNK 255
 
 #define IP_EXTENSIONS_MAX 8
 
 /* Reads the packet at p of which len bytes are there. Bytes beyond the header's own length are
- * left alone (a bundle). 0; -EBADMSG:
- * - malformed or cut; an IPv6 payload length of 0; more than 65535 bytes in all;
- * - source routes, routing headers, home address and jumbo options;
- * - more than IP_EXTENSIONS_MAX extension headers, hop-by-hop not the first of them;
- * - a first fragment, or a whole packet, without the whole header of TCP, UDP, SCTP or ICMP;
- * - a fragment that is empty, at offset 8, not a multiple of 8 though more follow, or that ends
- *   beyond 65535 (RFC 791, 1858, 7112, 8200).
+ * left alone (a bundle). 0, or
+ * -EBADMSG: malformed or cut; an IPv6 payload length of 0; more than 65535 bytes in all; hop-by-hop
+ *   options that are not the first extension header; a whole packet without the whole header of TCP,
+ *   UDP, SCTP or ICMP;
+ * -ENOTSUP: source routes, routing headers, home address and jumbo options, more than
+ *   IP_EXTENSIONS_MAX extension headers;
+ * -ENODATA: a first fragment without the whole header of TCP, UDP, SCTP or ICMP; a fragment that is
+ *   empty, at offset 8, not a multiple of 8 though more follow, that ends beyond 65535, or is one of
+ *   a fragment (RFC 791, 1858, 7112, 8200).
  * Checksums are not looked at: the kernel behind the device does that.
  */
 int ip_parse(struct ip_view *out, const uint8_t *p, size_t len);
+/* The same for a packet that an ICMP error quotes, cut anywhere behind the first 8 bytes of its upper
+ * layer's header: total is what it says, flags are 0.
+ */
+int ip_parse_quoted(struct ip_view *out, const uint8_t *p, size_t len);

@@ -4,7 +4,9 @@
 
 #include "gateway/clock.h"
 #include "gateway/control/alarm.h"
+#include "gateway/control/census_take.h"
 #include "gateway/control/credentials.h"
+#include "gateway/control/denied.h"
 #include "gateway/control/local.h"
 #include "gateway/control/nodes.h"
 #include "gateway/control/state.h"
@@ -96,7 +98,9 @@ static int build_snapshot(struct control *c, struct snapshot **out)
 		if (err)
 			goto fail;
 	}
-	err = snapshot_seal(s);
+	err = census_take(c, s);
+	if (!err)
+		err = snapshot_seal(s);
 	if (err)
 		goto fail;
 	*out = s;
@@ -650,6 +654,7 @@ static void on_second(evutil_socket_t fd, short what, void *arg)
 
 	(void)fd;
 	(void)what;
+	denied_log(c->engine);
 	save_workloads(c, clock_now());
 	edict_kick(c);
 	own_kick(c);
@@ -721,6 +726,7 @@ int control_run(const struct control_params *p)
 	own_clear(&c.own);
 	edict_clear(&c.edict);
 	watch_clear(&c.watch);
+	rule_drops_put(c.rule_drops);
 	revoked_clear(&c.revoked);
 	wolf_put(c.wolf);
 	credentials_clear(&c);

@@ -25,7 +25,10 @@ struct control {
 	struct engine *engine;
 	struct watch watch; /* members; of static peers too */
 	struct own own;
-	struct edict edict;     /* the policy */
+	struct edict edict; /* the policy */
+	struct rule_drops
+		*rule_drops; /* what its rules refused: a reference, and of which version */
+	uint64_t rule_drops_of;
 	int64_t save_workloads; /* not before then: they may be many */
 	struct uplink *uplink;  /* NULL: static peers, no manager */
 	struct message_health health;

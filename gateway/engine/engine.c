@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: GPL-3.0-or-later */
 #include "gateway/engine/engine.h"
 
+#include "crypto/secret.h"
 #include "gateway/engine/rcu.h"
 #include <errno.h>
 #include <signal.h>
@@ -9,6 +10,7 @@
 #include <unistd.h>
 
 /* syscalls(engine): write */
+/* syscalls(engine, before the filter): getrandom */
 
 static void kick(int fd)
 {
@@ -67,6 +69,14 @@ static void join_all(struct engine *e)
 	e->handshaking = false;
 }
 
+static int flows_start(struct flows **out)
+{
+	uint8_t key[16];
+	int err = secret_random(key, sizeof(key));
+
+	return err ? err : flows_new(out, key);
+}
+
 int engine_new(struct engine **out, const int *tun_fds, const int *udp_fds, unsigned n)
 {
 	struct engine *e = calloc(1, sizeof(*e));
@@ -79,6 +89,9 @@ int engine_new(struct engine **out, const int *tun_fds, const int *udp_fds, unsi
 	if (!e->workers)
 		goto fail_engine;
 	e->nworkers = n;
+	err = flows_start(&e->flows);
+	if (err)
+		goto fail_flows;
 	e->event_fd = eventfd(0, EFD_NONBLOCK | EFD_CLOEXEC);
 	if (e->event_fd < 0) {
 		err = -errno;
@@ -109,6 +122,8 @@ fail_handshake:
 fail_notices:
 	close(e->event_fd);
 fail_event:
+	flows_free(e->flows);
+fail_flows:
 	free(e->workers);
 fail_engine:
 	free(e);
@@ -147,6 +162,7 @@ void engine_stop(struct engine *e)
 	close(e->event_fd);
 	if (e->snapshot)
 		snapshot_free(e->snapshot);
+	flows_free(e->flows);
 	free(e->workers);
 	free(e);
 }
@@ -167,6 +183,21 @@ void engine_counters(struct engine *e, struct counters *total)
 	for (unsigned i = 0; i < e->nworkers; i++)
 		counters_sum(total, &e->workers[i].counters);
 	counters_sum(total, &e->handshake.counters);
+}
+
+uint64_t engine_rule_drops(const struct engine *e, uint32_t rule)
+{
+	const struct snapshot *s = atomic_load_explicit(&e->snapshot, memory_order_relaxed);
+
+	return s->open ? 0 : rule_drops_read(s->rule_drops, rule);
+}
+
+bool engine_refusal(struct engine *e, struct refusal *out)
+{
+	for (unsigned i = 0; i < e->nworkers; i++)
+		if (refusals_next(&e->workers[i].refusals, out))
+			return true;
+	return false;
 }
 
 const struct notice *engine_notice(struct engine *e)

@@ -10,6 +10,7 @@
 #include "gateway/engine/notice.h"
 #include "gateway/engine/snapshot.h"
 #include "gateway/engine/worker.h"
+#include "gateway/tables/flows.h"
 #include <pthread.h>
 
 #define ENGINE_NOTICES 64
@@ -19,6 +20,7 @@ struct engine {
 	_Atomic bool device_gone;
 	_Atomic(struct snapshot *) snapshot; /* freed by RCU */
 	uint64_t serial;
+	struct flows *flows;        /* of all workers */
 	int event_fd;               /* something changed: control looks */
 	bool ringed;                /* began with io_uring on every worker */
 	unsigned nworkers, running; /* running: have a thread */
@@ -42,6 +44,10 @@ void engine_stop(struct engine *e);
 void engine_publish(struct engine *e, struct snapshot *s);
 int engine_event_fd(const struct engine *e);
 void engine_counters(struct engine *e, struct counters *total);
+/* Packets that this rule of the present policy refused. */
+uint64_t engine_rule_drops(const struct engine *e, uint32_t rule);
+/* One that was refused, now and then; false: no more. */
+bool engine_refusal(struct engine *e, struct refusal *out);
 /* Borrowed until the next call; NULL: no more. */
 const struct notice *engine_notice(struct engine *e);
 

@@ -14,11 +14,15 @@ static int parse_packets(struct frame *out, uint8_t *p, size_t len)
 	while (len) {
 		struct ip_view *ip = &out->packets[out->n].ip;
 		bool elided = (*p & FRAME_ELIDED) != 0;
+		int err;
 
 		if (out->n == FRAME_BUNDLE_MAX)
 			return -EBADMSG;
 		*p &= (uint8_t)~FRAME_ELIDED;
-		if (ip_parse(ip, p, len) < 0 || (elided && !offload_may_elide(p, ip)))
+		err = ip_parse(ip, p, len);
+		if (err && err != -EBADMSG)
+			return err;
+		if (err || (elided && !offload_may_elide(p, ip)))
 			return -EPROTO;
 		out->packets[out->n].data = p;
 		out->packets[out->n].elided = elided;

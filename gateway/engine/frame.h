@@ -32,8 +32,8 @@ struct frame {
 	} packets[FRAME_BUNDLE_MAX];
 };
 
-/* Takes the marks off. 0; -EBADMSG unknown kind, cut, bytes left over; -EPROTO an inner packet that
- * ip_parse refuses, or whose checksum cannot be elided.
+/* Takes the marks off. 0; -EBADMSG unknown kind, cut, bytes left over; -EPROTO an inner packet that is
+ * malformed, or whose checksum cannot be elided; -ENOTSUP and -ENODATA as ip_parse.
  */
 int frame_parse(struct frame *out, uint8_t *plain, size_t len);
 

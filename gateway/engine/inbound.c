@@ -1,11 +1,12 @@
 /* SPDX-License-Identifier: GPL-3.0-or-later */
-/* The way in: datagram → lane → session → frame → addresses → merge → TUN. Only this side eats foreign
+/* The way in: datagram → lane → session → frame → addresses → policy → merge → TUN. Only this side eats foreign
  * bytes.
  *
  * A record is opened where it lies, and what it holds leaves for the device from there: neighbours of
  * a flow as pieces of one packet.
  */
 #include "gateway/engine/engine.h"
+#include "gateway/engine/judge.h"
 #include "gateway/engine/worker.h"
 
 #include <errno.h>
@@ -40,7 +41,7 @@ static void deliver(struct worker *w, uint8_t *data, const struct ip_view *ip, b
 
 /* Identity decides: a key owns its addresses, and only ours are delivered. */
 static enum drop inbound_packet(struct worker *w, struct lane *l, uint8_t *data,
-                                const struct ip_view *ip, bool elided)
+                                const struct ip_view *ip, bool elided, int64_t now)
 {
 	const struct snapshot *s = w->snapshot;
 
@@ -48,6 +49,13 @@ static enum drop inbound_packet(struct worker *w, struct lane *l, uint8_t *data,
 		return DROP_SOURCE;
 	if (route_lookup(s->routes, &ip->dst) != s->self)
 		return DROP_DESTINATION;
+	if (!s->open) {
+		const struct judged j = {data, ip, l->peer, s->self, true};
+		enum drop why = judge(w, &j, now);
+
+		if (why != DROP_NONE)
+			return why;
+	}
 	deliver(w, data, ip, elided);
 	return DROP_NONE;
 }
@@ -62,7 +70,7 @@ static void inbound_packets(struct worker *w, struct lane *l, int64_t now)
 	count_add(&w->counters.wire_read, f->n);
 	for (unsigned i = 0; i < f->n; i++) {
 		enum drop why = inbound_packet(w, l, f->packets[i].data, &f->packets[i].ip,
-		                               f->packets[i].elided);
+		                               f->packets[i].elided, now);
 
 		if (why != DROP_NONE) {
 			count_add(&w->counters.drops[why], 1);
@@ -114,7 +122,7 @@ static enum drop inbound_record(struct worker *w, struct lane *l, uint8_t *data,
 	}
 	err = frame_parse(&w->frame, plain, (size_t)n);
 	if (err)
-		return err == -EPROTO ? DROP_MALFORMED : DROP_BAD_FRAME;
+		return err == -EBADMSG ? DROP_BAD_FRAME : drop_of_packet(err);
 	if (w->frame.kind == FRAME_PACKETS)
 		inbound_packets(w, l, now);
 	else

@@ -1,12 +1,15 @@
 /* SPDX-License-Identifier: GPL-3.0-or-later */
-/* The way out: TUN → route → peer → lane; then, lane by lane, cut → bundle → session → run.
+/* The way out: TUN → route → policy → lane; then, lane by lane, cut → bundle → session → run.
  *
  * A batch is sorted by lane before anything is sealed, so that what goes the same way leaves together
  * however it came mixed. The order within a lane is that of the device.
  */
+#include "gateway/engine/judge.h"
 #include "gateway/engine/worker.h"
 
 #include <string.h>
+
+#include "tun/icmp.h"
 
 static void seal(struct worker *w, struct lane *l, uint8_t *plain, size_t len, unsigned packets,
                  int64_t now)
@@ -94,6 +97,35 @@ static void wait(struct worker *w, struct peer *peer, const struct outbound *o, 
 	}
 }
 
+/* Its sender is told, at once and on its own host: the error is written over the packet. From the
+ * address that it was for, since the kernel takes nothing from the device that claims to come from an
+ * address of this host.
+ */
+static void answer(struct worker *w, struct outbound *o, int64_t now)
+{
+	const struct offload_hdr vnet = {0};
+	uint8_t error[ICMP_ERROR6_MAX];
+	size_t len = icmp_prohibited(error, o->read->packet, &o->ip, &o->ip.dst);
+
+	if (!len || !ratelimit_take(&w->answers, &o->ip.src, now))
+		return;
+	memcpy(o->read->packet, error, len);
+	io_write_begin(&w->io);
+	io_write_piece(&w->io, o->read->packet, len);
+	io_write_end(&w->io, &vnet, 0);
+}
+
+static enum drop judge_out(struct worker *w, struct outbound *o, const struct peer *to, int64_t now)
+{
+	const struct judged j = {
+		.packet = o->read->packet, .ip = &o->ip, .from = w->snapshot->self, .to = to};
+	enum drop why = judge(w, &j, now);
+
+	if (why == DROP_POLICY || why == DROP_PLACEMENT)
+		answer(w, o, now);
+	return why;
+}
+
 /* To its lane's batch. */
 static enum drop sort(struct worker *w, struct outbound *o, int64_t now)
 {
@@ -101,14 +133,22 @@ static enum drop sort(struct worker *w, struct outbound *o, int64_t now)
 	const struct io_read *r = o->read;
 	struct peer *peer;
 	struct lane *lane;
+	enum drop why = drop_of_packet(ip_parse(&o->ip, r->packet, r->len));
 
-	if (ip_parse(&o->ip, r->packet, r->len) < 0 || o->ip.total != r->len)
+	if (why != DROP_NONE)
+		return why;
+	if (o->ip.total != r->len)
 		return DROP_MALFORMED;
 	if (route_lookup(s->routes, &o->ip.src) != s->self)
 		return DROP_SOURCE;
 	peer = route_lookup(s->routes, &o->ip.dst);
 	if (!peer || peer == s->self)
 		return DROP_NO_ROUTE;
+	if (!s->open) {
+		why = judge_out(w, o, peer, now);
+		if (why != DROP_NONE)
+			return why;
+	}
 	lane = peer->slots[w->id].active;
 	if (!lane) {
 		wait(w, peer, o, now);

@@ -24,6 +24,7 @@ int snapshot_new(struct snapshot **out, struct wolf *w, const char *self_name, u
 		goto fail_self;
 	snprintf(s->self_name, sizeof(s->self_name), "%s", self_name);
 	s->wolf = wolf_get(w);
+	s->open = true;
 	*out = s;
 	return 0;
 fail_self:
@@ -42,6 +43,9 @@ void snapshot_free(struct snapshot *s)
 	for (unsigned i = 0; i < s->npeers; i++)
 		peer_put(s->peers[i].peer);
 	peer_put(s->self);
+	policy_free(s->policy);
+	subjects_free(s->subjects);
+	rule_drops_put(s->rule_drops);
 	revocations_clear(&s->revoked);
 	route_table_free(s->routes);
 	wolf_put(s->wolf);
@@ -68,6 +72,15 @@ int snapshot_add_peer(struct snapshot *s, const struct snapshot_peer *p,
 	peer_get(p->peer);
 	s->npeers++;
 	return 0;
+}
+
+void snapshot_judge_by(struct snapshot *s, struct policy *p, struct subjects *subjects,
+                       struct rule_drops *drops)
+{
+	s->open = false;
+	s->policy = p;
+	s->subjects = subjects;
+	s->rule_drops = rule_drops_get(drops);
 }
 
 static int by_name(const void *a, const void *b)

@@ -2,13 +2,17 @@
 /* snapshot - everything the engine's threads look things up in, as one value.
  *
  * Built by control, published whole, freed after every thread has left it. No packet and no
- * handshake sees half of a change: routes, peers, their endpoints and our credentials belong together.
+ * handshake sees half of a change: routes, peers, their endpoints, our credentials and the policy belong
+ * together.
  */
 #pragma once
 #include "crypto/revocation.h"
 #include "crypto/wolf.h"
 #include "gateway/engine/peer.h"
+#include "gateway/engine/refusals.h"
+#include "gateway/tables/policy.h"
 #include "gateway/tables/route.h"
+#include "gateway/tables/subjects.h"
 
 #define SNAPSHOT_ENDPOINTS 8
 
@@ -33,6 +37,11 @@ struct snapshot {
 	struct snapshot_peer *peers; /* sorted by name */
 	size_t nknown;
 	struct addr *known; /* of all endpoints, sorted: each hello of a flood asks */
+	bool open; /* all may talk to all: no packet is judged, and what follows is NULL */
+	uint64_t policy_version;
+	struct policy *policy;         /* ours, sealed */
+	struct subjects *subjects;     /* ours; where: struct peer, or self */
+	struct rule_drops *rule_drops; /* a reference of ours */
 };
 
 /* max_peers: room for so many. Takes a reference on w. */
@@ -42,6 +51,11 @@ int snapshot_add_self(struct snapshot *s, const struct prefix *p);
 /* Takes a reference on p->peer. prefixes are the peer's. */
 int snapshot_add_peer(struct snapshot *s, const struct snapshot_peer *p,
                       const struct prefix *prefixes, unsigned nprefixes);
+/* From here on packets are judged. Takes the policy, which is sealed, and the subjects; and a reference on
+ * drops, which go on counting for the next snapshot of the same policy.
+ */
+void snapshot_judge_by(struct snapshot *s, struct policy *p, struct subjects *subjects,
+                       struct rule_drops *drops);
 /* Ready to be published; nothing is added after it. */
 int snapshot_seal(struct snapshot *s);
 

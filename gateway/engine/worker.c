@@ -12,14 +12,17 @@
 
 /* syscalls(engine): poll ppoll sched_yield */
 
-#define SMALL_PACKETS 24     /* a turn that brought fewer, and */
-#define SMALL_BYTES   16384  /* less, costs nearly as much as a full one */
-#define ARRIVAL_IS    8      /* packets, at a guess */
-#define YIELD_LONG    20000  /* ns: somebody else had our core */
-#define YIELD_NOT     200    /* turns, after that */
-#define SPIN          100000 /* ns before sleeping */
-#define SPIN_STREAM   20000  /* ns: what comes sooner comes by itself, and gathers while we sleep */
-#define SPIN_LUCK     16     /* of the last spins' results that are remembered, about */
+#define SMALL_PACKETS      24     /* a turn that brought fewer, and */
+#define SMALL_BYTES        16384  /* less, costs nearly as much as a full one */
+#define ARRIVAL_IS         8      /* packets, at a guess */
+#define YIELD_LONG         20000  /* ns: somebody else had our core */
+#define YIELD_NOT          200    /* turns, after that */
+#define SPIN               100000 /* ns before sleeping */
+#define SPIN_STREAM        20000 /* ns: what comes sooner comes by itself, and gathers while we sleep */
+#define ANSWERS_PER_SECOND 100
+#define ANSWERS_BURST      50
+#define ANSWERS_KEY        0x9e3779b97f4a7c15 /* no secret: those who are answered are our own */
+#define SPIN_LUCK          16 /* of the last spins' results that are remembered, about */
 
 int worker_init(struct worker *w, struct engine *e, unsigned id, int tun_fd, int udp_fd)
 {
@@ -28,6 +31,7 @@ int worker_init(struct worker *w, struct engine *e, unsigned id, int tun_fd, int
 	memset(w, 0, sizeof(*w));
 	w->engine = e;
 	w->id = id;
+	w->open = true;
 	err = mailbox_init(&w->adopt, sizeof(struct handover), WORKER_ADOPT_SLOTS);
 	if (err)
 		return err;
@@ -37,11 +41,17 @@ int worker_init(struct worker *w, struct engine *e, unsigned id, int tun_fd, int
 	err = waiting_init(&w->waiting, id);
 	if (err)
 		goto fail_waiting;
+	err = refusals_init(&w->refusals);
+	if (err)
+		goto fail_refusals;
+	ratelimit_init(&w->answers, ANSWERS_KEY, ANSWERS_PER_SECOND, ANSWERS_BURST);
 	err = io_init(&w->io, tun_fd, udp_fd, &w->counters);
 	if (err)
 		goto fail_io;
 	return 0;
 fail_io:
+	refusals_clear(&w->refusals);
+fail_refusals:
 	waiting_clear(&w->waiting);
 fail_waiting:
 	mailbox_clear(&w->strangers);
@@ -79,6 +89,7 @@ void worker_clear(struct worker *w)
 	free_handovers(w);
 	free_strangers(w);
 	io_clear(&w->io);
+	refusals_clear(&w->refusals);
 	waiting_clear(&w->waiting);
 	mailbox_clear(&w->strangers);
 	mailbox_clear(&w->adopt);
@@ -147,6 +158,9 @@ static int64_t worker_round(struct worker *w, int64_t now)
 	w->snapshot = engine_snapshot(w->engine);
 	if (w->snapshot->serial != w->judged) {
 		lanes_judge(w, now);
+		if (w->open && !w->snapshot->open)
+			flows_begin(w->engine->flows, now);
+		w->open = w->snapshot->open;
 		w->judged = w->snapshot->serial;
 	}
 	adopt_round(w, now);
@@ -159,6 +173,7 @@ static int64_t worker_round(struct worker *w, int64_t now)
 		int64_t next;
 
 		w->tick = INT64_MAX;
+		flows_sweep(w->engine->flows, now);
 		next = lanes_tick(w, now);
 		worker_tick_by(w, next < now + TICK_APART ? now + TICK_APART : next);
 	}

@@ -10,6 +10,8 @@
 #include "gateway/engine/io.h"
 #include "gateway/engine/lane.h"
 #include "gateway/engine/mailbox.h"
+#include "gateway/engine/ratelimit.h"
+#include "gateway/engine/refusals.h"
 #include "gateway/engine/snapshot.h"
 #include "gateway/engine/waiting.h"
 #include <pthread.h>
@@ -38,6 +40,7 @@ struct worker {
 	struct mailbox strangers; /* struct stranger, to the handshake thread */
 	const struct snapshot *snapshot;
 	uint64_t judged;    /* serial of the snapshot that lanes were judged by */
+	bool open;          /* that snapshot was: no packet has been judged */
 	unsigned no_yield;  /* turns without */
 	int64_t spin_since; /* 0: not spinning */
 	unsigned luck, sleeps;
@@ -58,6 +61,8 @@ struct worker {
 	struct offload_merge merge; /* the packet for the device that grows */
 	bool growing;
 	struct frame frame;
+	struct refusals refusals;
+	struct ratelimit answers; /* to those whose packets the policy refused */
 	struct counters counters;
 };
 

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: GPL-3.0-or-later */
 /* micro - what the steps of a packet's way cost, each by itself: `make bench-micro`.
  *
- *   micro [session|route|policy|packet]   nanoseconds of one operation: the best and the median of
+ *   micro [session|route|policy|flow|packet]   nanoseconds of one operation: the best and the median of
  *                                    ROUNDS rounds
  *
  * The best is what the code costs; a median far above it says that the machine was busy. Caches are
@@ -12,8 +12,10 @@
 #include <stdio.h>
 #include <time.h>
 
+#include "gateway/tables/flows.h"
 #include "gateway/tables/policy.h"
 #include "gateway/tables/route.h"
+#include "gateway/tables/subjects.h"
 #include "tests/ends.h"
 #include "tun/bytes.h"
 
@@ -359,6 +361,101 @@ static void packets(void)
 	run("frame_parse 12 packets", parse_frame, &many);
 }
 
+/* -- flows --------------------------------------------------------------------------------------- */
+
+static const uint8_t secret[16] = "0123456789abcdef";
+
+struct flowing {
+	struct flows *flows;
+	struct ip_view ip[ADDRESSES]; /* one packet of each flow */
+	unsigned n;
+};
+
+static struct ip_view flow_packet(unsigned n, int family)
+{
+	struct ip_view v = {.first = true, .proto = 6, .flags = 16, .dport = 5432};
+
+	v.sport = (uint16_t)(32768 + n);
+	v.version = (uint8_t)family;
+	if (family == 4) {
+		v.src = (struct addr){4, {10, 77, 1, 5}};
+		v.dst = (struct addr){4, {10, 77, 2, 9}};
+	} else {
+		v.src = (struct addr){6, {0xfd, 0x77, [15] = 5}};
+		v.dst = (struct addr){6, {0xfd, 0x77, 0, 0, 0, 1, [15] = 9}};
+	}
+	return v;
+}
+
+static void flow_hits(void *arg, unsigned count)
+{
+	const struct flowing *f = arg;
+	struct flow_look l;
+
+	for (unsigned i = 0; i < count; i++)
+		sink += flows_look(&l, f->flows, &f->ip[i % f->n], 1, 0) == FLOW_KNOWN;
+}
+
+static void flows_of(unsigned n, int family)
+{
+	static struct flowing f;
+	struct flow_look l;
+	char name[64];
+
+	assert(flows_new(&f.flows, secret) == 0);
+	f.n = n;
+	for (unsigned i = 0; i < n; i++) {
+		f.ip[i] = flow_packet(i, family);
+		assert(flows_look(&l, f.flows, &f.ip[i], 1, 0) == FLOW_ASK);
+		assert(flows_allow(&l, 1));
+		assert(flows_look(&l, f.flows, &f.ip[i], 1, 0) == FLOW_KNOWN);
+	}
+	snprintf(name, sizeof(name), "flow hit, IPv%d, of %u", family, n);
+	run(name, flow_hits, &f);
+	flows_free(f.flows);
+}
+
+struct people {
+	struct subjects *subjects;
+	struct addr at[ADDRESSES];
+};
+
+static void people_lookups(void *arg, unsigned count)
+{
+	const struct people *p = arg;
+
+	for (unsigned i = 0; i < count; i++)
+		sink += subjects_lookup(p->subjects, &p->at[i % ADDRESSES])->class;
+}
+
+static void subjects_of(unsigned n)
+{
+	static struct people p;
+	char name[64];
+
+	assert(subjects_new(&p.subjects, secret, n, n) == 0);
+	for (unsigned i = 0; i < n; i++) {
+		struct addr a = {4, {10, (uint8_t)(64 + (i >> 16)), (uint8_t)(i >> 8), (uint8_t)i}};
+		struct subject who = {.name = name, .id = "", .class = 1};
+
+		snprintf(name, sizeof(name), "workload-%u", i);
+		assert(subjects_add(p.subjects, &who, &a, 1) == 0);
+		if (i % (n / ADDRESSES) == 0 && i / (n / ADDRESSES) < ADDRESSES)
+			p.at[i / (n / ADDRESSES)] = a;
+	}
+	snprintf(name, sizeof(name), "subjects_lookup of %u", n);
+	run(name, people_lookups, &p);
+	subjects_free(p.subjects);
+}
+
+static void flows(void)
+{
+	flows_of(1, 4);
+	flows_of(ADDRESSES, 4);
+	flows_of(ADDRESSES, 6);
+	subjects_of(60000);
+}
+
 static void routes(void)
 {
 	routes_of(1);
@@ -375,6 +472,7 @@ int main(int argc, char **argv)
 	} parts[] = {{"session", sessions},
 	             {"route", routes},
 	             {"policy", policies},
+	             {"flow", flows},
 	             {"packet", packets}};
 	unsigned ran = 0;
 
@@ -388,6 +486,6 @@ int main(int argc, char **argv)
 	}
 	if (ran)
 		return 0;
-	fprintf(stderr, "usage: micro [session|route|policy|packet]\n");
+	fprintf(stderr, "usage: micro [session|route|policy|flow|packet]\n");
 	return 2;
 }

@@ -467,16 +467,17 @@ static struct ip_view taken(const struct packet *p)
 	return v;
 }
 
-static void refuse_at(int line, const struct packet *p)
+static void refuse_at(int line, int why, const struct packet *p)
 {
 	struct ip_view v;
 
 	memset(&v, 0x5a, sizeof(v));
-	cr_expect_eq(parse_n(&v, p, p->len), -EBADMSG, "line %d", line);
+	cr_expect_eq(parse_n(&v, p, p->len), why, "line %d", line);
 	cr_expect_eq(v.version, 0x5a, "written on success only");
 }
 
-#define REFUSE(p) refuse_at(__LINE__, p)
+#define REFUSE_AS(why, p) refuse_at(__LINE__, why, p)
+#define REFUSE(p)         REFUSE_AS(-EBADMSG, p)
 
 static void expect_addrs(const struct ip_view *v, const char *src, const char *dst)
 {
@@ -502,6 +503,7 @@ Test(ip, a_tcp_packet_is_read)
 	cr_expect_eq(v.l4, 20);
 	cr_expect_eq(v.sport, 0x1234);
 	cr_expect_eq(v.dport, 443);
+	cr_expect_eq(v.flags, 2);
 }
 
 Test(ip, a_udp_packet_of_ipv6_is_read)
@@ -534,6 +536,19 @@ Test(ip, icmp_gives_type_and_code)
 	v = taken(done(&q));
 	cr_expect_eq(v.sport, 0x8000);
 	cr_expect_eq(v.dport, 0);
+	cr_expect_eq(v.echo, 1);
+}
+
+Test(ip, an_echo_has_an_identifier_and_nothing_else_has)
+{
+	for (unsigned type = 0; type < 256; type++) {
+		struct packet p = v4(IPPROTO_ICMP), q = v6(IPPROTO_ICMPV6);
+
+		ADD(&p, (uint8_t)type, 0, 0, 0, 0x12, 0x34, 0, 2);
+		cr_expect_eq(taken(done(&p)).echo, type == 0 || type == 8 ? 0x1234 : 0);
+		ADD(&q, (uint8_t)type, 0, 0, 0, 0x12, 0x34, 0, 2);
+		cr_expect_eq(taken(done(&q)).echo, type == 128 || type == 129 ? 0x1234 : 0);
+	}
 }
 
 Test(ip, sctp_has_ports_and_an_unknown_protocol_none)
@@ -543,7 +558,9 @@ Test(ip, sctp_has_ports_and_an_unknown_protocol_none)
 
 	ADD(&p, 0, 7, 0, 9, 1, 2, 3, 4, 5, 6, 7, 8);
 	v = taken(done(&p));
-	cr_expect(v.sport == 7 && v.dport == 9);
+	cr_expect(v.sport == 7 && v.dport == 9 && v.flags == IP_NO_CHUNK);
+	ADD(&p, 1, 0, 0, 4);
+	cr_expect_eq(taken(done(&p)).flags, 1);
 	ADD(&q, 0xff, 0xff, 0xff, 0xff);
 	v = taken(done(&q));
 	cr_expect(v.proto == IPPROTO_GRE && v.sport == 0 && v.dport == 0);
@@ -679,15 +696,15 @@ Test(ip, source_routes_are_refused_and_other_options_pass)
 	cr_expect_eq(OPTIONS(148, 4, 0, 0), 0);           /* router alert */
 	cr_expect_eq(OPTIONS(7, 7, 4, 0, 0, 0, 0, 0), 0); /* record route */
 	cr_expect_eq(OPTIONS(0, 131, 3, 4), 0);           /* behind the end: padding */
-	cr_expect_eq(OPTIONS(131, 7, 4, 10, 0, 0, 1, 0), -EBADMSG);
-	cr_expect_eq(OPTIONS(137, 7, 4, 10, 0, 0, 1, 0), -EBADMSG);
-	cr_expect_eq(OPTIONS(1, 131, 3, 4), -EBADMSG);
-	cr_expect_eq(OPTIONS(148, 4, 0, 0, 137, 3, 4, 0), -EBADMSG);
+	cr_expect_eq(OPTIONS(131, 7, 4, 10, 0, 0, 1, 0), -ENOTSUP);
+	cr_expect_eq(OPTIONS(137, 7, 4, 10, 0, 0, 1, 0), -ENOTSUP);
+	cr_expect_eq(OPTIONS(1, 131, 3, 4), -ENOTSUP);
+	cr_expect_eq(OPTIONS(148, 4, 0, 0, 137, 3, 4, 0), -ENOTSUP);
 	cr_expect_eq(OPTIONS(148, 0, 0, 0), -EBADMSG); /* would never end */
 	cr_expect_eq(OPTIONS(148, 1, 0, 0), -EBADMSG);
 	cr_expect_eq(OPTIONS(148, 5, 0, 0), -EBADMSG); /* beyond the header */
 	cr_expect_eq(OPTIONS(1, 1, 1, 148), -EBADMSG); /* no length byte */
-	cr_expect_eq(OPTIONS(131, 0, 0, 0), -EBADMSG);
+	cr_expect_eq(OPTIONS(131, 0, 0, 0), -ENOTSUP);
 }
 
 /* A fragment of IPv4 with that flags-and-offset field and n bytes of payload.
@@ -711,18 +728,19 @@ Test(ip, fragments_of_ipv4)
 	cr_expect(v.fragment && v.first && v.dport == 53, "a first one has its ports");
 	cr_expect_eq(v4_fragment(0x2002, 16, &v), 0);
 	cr_expect(v.fragment && !v.first && v.sport == 0 && v.dport == 0, "a later one has none");
+	cr_expect(v.ident == 0x1234 && v.offset == 16 && v.end == 32);
 	cr_expect_eq(v4_fragment(0x0002, 3, &v), 0);
 	cr_expect(v.fragment && !v.first);
 	cr_expect_eq(v4_fragment(0x4000, 208, &v), 0);
 	cr_expect(!v.fragment && v.first);
 
-	cr_expect_eq(v4_fragment(0x2000, 0, &v), -EBADMSG);  /* nothing in it */
-	cr_expect_eq(v4_fragment(0x2000, 15, &v), -EBADMSG); /* no multiple of 8, and more follow */
-	cr_expect_eq(v4_fragment(0x0001, 16, &v), -EBADMSG); /* offset 8: RFC 1858 */
-	cr_expect_eq(v4_fragment(0x2001, 16, &v), -EBADMSG);
+	cr_expect_eq(v4_fragment(0x2000, 0, &v), -ENODATA);  /* nothing in it */
+	cr_expect_eq(v4_fragment(0x2000, 15, &v), -ENODATA); /* no multiple of 8, and more follow */
+	cr_expect_eq(v4_fragment(0x0001, 16, &v), -ENODATA); /* offset 8: RFC 1858 */
+	cr_expect_eq(v4_fragment(0x2001, 16, &v), -ENODATA);
 	cr_expect_eq(v4_fragment(0x1fff, 7, &v), 0); /* ends at 65535 */
-	cr_expect_eq(v4_fragment(0x1fff, 8, &v), -EBADMSG);
-	cr_expect_eq(v4_fragment(0x1ffe, 16, &v), -EBADMSG);
+	cr_expect_eq(v4_fragment(0x1fff, 8, &v), -ENODATA);
+	cr_expect_eq(v4_fragment(0x1ffe, 16, &v), -ENODATA);
 }
 
 Test(ip, a_first_fragment_holds_the_whole_upper_header)
@@ -736,7 +754,7 @@ Test(ip, a_first_fragment_holds_the_whole_upper_header)
 	set16(&p, 6, 0x2000);
 	for (size_t n = 8; n <= 24; n += 8) {
 		p.len = 20 + n;
-		REFUSE(done(&p));
+		REFUSE_AS(-ENODATA, done(&p));
 	}
 	p.b[20 + 12] = 0x60; /* 24 */
 	p.len = 20 + 24;
@@ -799,11 +817,11 @@ Test(ip, routing_headers_are_refused_of_any_type)
 
 		ADD(&p, IPPROTO_UDP, 0, (uint8_t)type, 0, 0, 0, 0, 0);
 		udp(&p, 0);
-		REFUSE(done(&p));
+		REFUSE_AS(-ENOTSUP, done(&p));
 		ADD(&q, IPPROTO_ROUTING, 0, 1, 4, 0, 0, 0, 0);
 		ADD(&q, IPPROTO_UDP, 0, (uint8_t)type, 0, 0, 0, 0, 0);
 		udp(&q, 0);
-		REFUSE(done(&q));
+		REFUSE_AS(-ENOTSUP, done(&q));
 	}
 }
 
@@ -836,10 +854,10 @@ Test(ip, options_of_ipv6_that_lie_or_change_addresses_are_refused)
 		cr_expect_eq(V6_OPTIONS(h, 1, 5, 0, 0, 0, 0), -EBADMSG); /* beyond the header */
 		cr_expect_eq(V6_OPTIONS(h, 0, 0, 0, 0, 0, 1), -EBADMSG); /* no length byte */
 		cr_expect_eq(V6_OPTIONS(h, 1, 255, 0, 0, 0, 0), -EBADMSG);
-		cr_expect_eq(V6_OPTIONS(h, 0xc2, 4, 0, 1, 0, 0), -EBADMSG); /* jumbo */
+		cr_expect_eq(V6_OPTIONS(h, 0xc2, 4, 0, 1, 0, 0), -ENOTSUP); /* jumbo */
 		cr_expect_eq(V6_OPTIONS(h, 0xc9, 16, 0, 0, 0xfd, 0x77, 0, 3, 0, 0, 0, 0, 0, 0, 0, 0,
 		                        0, 0, 0, 1),
-		             -EBADMSG); /* home address */
+		             -ENOTSUP); /* home address */
 	}
 }
 
@@ -854,7 +872,7 @@ Test(ip, chains_of_headers_are_bounded)
 			ADD(&p, i + 1 < n ? IPPROTO_DSTOPTS : IPPROTO_UDP, 0, 1, 4, 0, 0, 0, 0);
 		udp(&p, 0);
 		done(&p);
-		cr_expect_eq(parse_n(&v, &p, p.len), n <= IP_EXTENSIONS_MAX ? 0 : -EBADMSG, "%u",
+		cr_expect_eq(parse_n(&v, &p, p.len), n <= IP_EXTENSIONS_MAX ? 0 : -ENOTSUP, "%u",
 		             n);
 	}
 }
@@ -913,6 +931,7 @@ Test(ip, fragments_of_ipv6)
 	cr_expect(v.fragment && v.first && v.dport == 53 && v.l4 == 48);
 	cr_expect_eq(v6_fragment(0x0011, IPPROTO_UDP, 16, &v), 0);
 	cr_expect(v.fragment && !v.first && v.dport == 0 && v.proto == IPPROTO_UDP && v.l4 == 48);
+	cr_expect(v.ident == 0x01020304 && v.offset == 16 && v.end == 32);
 	cr_expect_eq(v6_fragment(0x0010, IPPROTO_UDP, 5, &v), 0);
 	cr_expect_eq(v6_fragment(0x0000, IPPROTO_UDP, 108, &v), 0);
 	cr_expect(!v.fragment && v.first && v.dport == 53, "whole for all that: RFC 6946");
@@ -920,14 +939,14 @@ Test(ip, fragments_of_ipv6)
 	cr_expect(!v.first && v.proto == IPPROTO_ROUTING, "what a later one holds is no header");
 
 	cr_expect_eq(v6_fragment(0x0000, IPPROTO_UDP, 16, &v), -EBADMSG); /* the datagram is cut */
-	cr_expect_eq(v6_fragment(0x0001, IPPROTO_UDP, 0, &v), -EBADMSG);
-	cr_expect_eq(v6_fragment(0x0001, IPPROTO_UDP, 15, &v), -EBADMSG);
-	cr_expect_eq(v6_fragment(0x0001, IPPROTO_TCP, 16, &v), -EBADMSG); /* header not whole */
-	cr_expect_eq(v6_fragment(0x0009, IPPROTO_UDP, 16, &v), -EBADMSG); /* offset 8 */
-	cr_expect_eq(v6_fragment(0x0008, IPPROTO_UDP, 16, &v), -EBADMSG);
+	cr_expect_eq(v6_fragment(0x0001, IPPROTO_UDP, 0, &v), -ENODATA);
+	cr_expect_eq(v6_fragment(0x0001, IPPROTO_UDP, 15, &v), -ENODATA);
+	cr_expect_eq(v6_fragment(0x0001, IPPROTO_TCP, 16, &v), -ENODATA); /* header not whole */
+	cr_expect_eq(v6_fragment(0x0009, IPPROTO_UDP, 16, &v), -ENODATA); /* offset 8 */
+	cr_expect_eq(v6_fragment(0x0008, IPPROTO_UDP, 16, &v), -ENODATA);
 	cr_expect_eq(v6_fragment(0xfff8, IPPROTO_UDP, 7, &v), 0);
-	cr_expect_eq(v6_fragment(0xfff8, IPPROTO_UDP, 8, &v), -EBADMSG);
-	cr_expect_eq(v6_fragment(0x0001, IPPROTO_ROUTING, 16, &v), -EBADMSG);
+	cr_expect_eq(v6_fragment(0xfff8, IPPROTO_UDP, 8, &v), -ENODATA);
+	cr_expect_eq(v6_fragment(0x0001, IPPROTO_ROUTING, 16, &v), -ENOTSUP);
 }
 
 Test(ip, a_fragment_in_a_fragment_is_refused)
@@ -937,7 +956,7 @@ Test(ip, a_fragment_in_a_fragment_is_refused)
 	ADD(&p, IPPROTO_FRAGMENT, 0, 0, 0, 0, 0, 0, 1);
 	ADD(&p, IPPROTO_UDP, 0, 0, 0, 0, 0, 0, 2);
 	udp(&p, 8);
-	REFUSE(done(&p));
+	REFUSE_AS(-ENODATA, done(&p));
 }
 
 static void expect_sane(const struct ip_view *v, size_t len)
