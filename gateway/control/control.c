@@ -506,11 +506,10 @@ int control_open_wolf(struct control *c)
 static int start_engine(struct control *c)
 {
 	const struct control_params *p = c->params;
+	char workers[24];
 	struct snapshot *s;
 	int err;
 
-	if (p->ntun < CONTROL_WORKERS || p->nudp < CONTROL_WORKERS)
-		return -EINVAL;
 	err = control_open_wolf(c);
 	if (err)
 		return err;
@@ -520,10 +519,10 @@ static int start_engine(struct control *c)
 	err = build_snapshot(c, &s);
 	if (err)
 		return err;
-	err = engine_start(&c->engine, s, p->tun_fds, p->udp_fds, CONTROL_WORKERS);
+	err = engine_start(&c->engine, s, p->tun_fds, p->udp_fds, (unsigned)p->ntun);
 	if (!err)
-		log_info("packets are carried", "aead", aead_name(), "io_uring",
-		         c->engine->ringed ? "yes" : "no", NULL);
+		log_info("packets are carried", "workers", log_num(workers, p->ntun), "aead",
+		         aead_name(), "io_uring", c->engine->ringed ? "yes" : "no", NULL);
 	return err;
 }
 

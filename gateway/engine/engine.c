@@ -2,6 +2,7 @@
 #include "gateway/engine/engine.h"
 
 #include "gateway/engine/rcu.h"
+#include "gateway/engine/steer.h"
 #include <errno.h>
 #include <signal.h>
 #include <stdlib.h>
@@ -18,10 +19,16 @@ static void kick(int fd)
 		return; /* the counter is full: it is awake */
 }
 
-static void kick_all(struct engine *e)
+void engine_wake(struct engine *e, unsigned workers)
 {
 	for (unsigned i = 0; i < e->nworkers; i++)
-		kick(e->workers[i].adopt.fd);
+		if (workers >> i & 1)
+			kick(e->workers[i].adopt.fd);
+}
+
+static void kick_all(struct engine *e)
+{
+	engine_wake(e, ~0u);
 	kick(e->handshake.kick);
 }
 
@@ -62,6 +69,17 @@ static void join_workers(struct engine *e, unsigned n)
 		pthread_join(e->workers[i].thread, NULL);
 }
 
+/* Worker i of n: its queue among all of them, and its sockets. */
+static int start_worker(struct engine *e, unsigned i, const int *tun_fds, const int *udp_fds,
+                        unsigned n)
+{
+	struct io_files f = {.queues = tun_fds, .nqueues = n, .own = i};
+
+	f.udp[UDP_GROUP] = udp_fds[i];
+	f.udp[UDP_OWN] = i ? udp_fds[n + i - 1] : -1;
+	return worker_init(&e->workers[i], e, i, &f);
+}
+
 int engine_start(struct engine **out, struct snapshot *s, const int *tun_fds, const int *udp_fds,
                  unsigned n)
 {
@@ -69,9 +87,9 @@ int engine_start(struct engine **out, struct snapshot *s, const int *tun_fds, co
 	unsigned made = 0, running = 0;
 	int err = -ENOMEM;
 
-	if (!e || !n || n > ENGINE_WORKERS_MAX)
+	if (!e || !n || n > WORKERS_MAX)
 		goto fail_engine;
-	e->workers = calloc(n, sizeof(*e->workers));
+	e->workers = aligned_alloc(_Alignof(struct worker), n * sizeof(*e->workers));
 	if (!e->workers)
 		goto fail_engine;
 	e->nworkers = n;
@@ -87,10 +105,13 @@ int engine_start(struct engine **out, struct snapshot *s, const int *tun_fds, co
 	if (err)
 		goto fail_handshake;
 	for (; made < n; made++) {
-		err = worker_init(&e->workers[made], e, made, tun_fds[made], udp_fds[made]);
+		err = start_worker(e, made, tun_fds, udp_fds, n);
 		if (err)
 			goto fail_workers;
 	}
+	err = n > 1 ? steer_attach(udp_fds[0], n) : 0;
+	if (err)
+		goto fail_workers;
 	e->ringed = true;
 	for (unsigned i = 0; i < n; i++)
 		e->ringed &= e->workers[i].io.ringed;

@@ -18,6 +18,7 @@ struct engine {
 	_Atomic bool stop;
 	_Atomic bool device_gone;
 	_Atomic(struct snapshot *) snapshot; /* freed by RCU */
+	_Atomic unsigned lanes_news; /* raised when a worker has a lane to a peer, and had none */
 	uint64_t serial;
 	int event_fd; /* something changed: control looks */
 	bool ringed;  /* began with io_uring on every worker */
@@ -27,8 +28,8 @@ struct engine {
 	struct mailbox notices; /* struct notice, from the handshake thread */
 };
 
-/* One worker per queue and socket. Takes s; the descriptors stay the caller's. *out is written before
- * the threads run, for engine_admit, and is NULL again on error.
+/* n workers, one per queue; their sockets as workers.h has them. Takes s; the descriptors stay the
+ * caller's. *out is written before the threads run, for engine_admit, and is NULL again on error.
  */
 int engine_start(struct engine **out, struct snapshot *s, const int *tun_fds, const int *udp_fds,
                  unsigned n);
@@ -55,4 +56,6 @@ static inline const struct snapshot *engine_snapshot(struct engine *e)
 	return atomic_load_explicit(&e->snapshot, memory_order_acquire);
 }
 void engine_changed(struct engine *e);
+/* Wakes these workers, a bit each. */
+void engine_wake(struct engine *e, unsigned workers);
 void engine_device_gone(struct engine *e);

@@ -118,3 +118,12 @@ bool snapshot_knows(const struct snapshot *s, const struct addr *a)
 				return true;
 	return false;
 }
+
+bool snapshot_announced(const struct snapshot *s, const struct endpoint *e)
+{
+	for (unsigned i = 0; i < s->npeers; i++)
+		for (unsigned j = 0; j < s->peers[i].nendpoints; j++)
+			if (endpoint_equal(&s->peers[i].endpoints[j], e))
+				return true;
+	return false;
+}
