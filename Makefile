@@ -17,7 +17,8 @@ UNITDIR ?= $(PREFIX)/lib/systemd/system
 
 # Variants: CC=gcc|clang, SAN=address,undefined|thread, PORTABLE=1 (no assembly, no cipher
 # library of the processor's), NO_CRYPTO=1 (for benchmarks alone: records are not encrypted; cannot be
-# installed), each with a build directory of its own.
+# installed), FILTER=trap (a forbidden system call is named before it ends the process), each with a
+# build directory of its own.
 ifeq ($(origin CC),default)
 CC := gcc
 endif
@@ -26,6 +27,7 @@ comma := ,
 IS_CLANG := $(findstring clang,$(CC))
 B := build$(if $(IS_CLANG),/clang)$(if $(filter 1,$(PORTABLE)),/portable)
 B := $(B)$(if $(filter 1,$(NO_CRYPTO)),/no-crypto)
+B := $(B)$(if $(filter trap,$(FILTER)),/trap)
 B := $(B)$(if $(SAN),/san-$(firstword $(subst $(comma), ,$(SAN))))
 
 # What needs neither packages nor wolfSSL must not wait for them. For the rest deps.sh answers
@@ -69,7 +71,8 @@ endif
 
 CFLAGS_ALL = -std=gnu11 -g -fPIE -fno-strict-aliasing -pthread $(MODE) $(WARN) $(CFLAGS)
 CPPFLAGS_ALL = -iquote . -D_GNU_SOURCE= $(if $(filter 1,$(PORTABLE)),-DGINNEL_PORTABLE) \
-	$(if $(filter 1,$(NO_CRYPTO)),-DGINNEL_NO_CRYPTO) $(CPPFLAGS)
+	$(if $(filter 1,$(NO_CRYPTO)),-DGINNEL_NO_CRYPTO) $(if $(SAN),-DGINNEL_SANITIZER) \
+	$(if $(filter trap,$(FILTER)),-DGINNEL_FILTER_TRAP) -I $B/include $(CPPFLAGS)
 LDFLAGS_ALL = -pie -pthread -Wl,-z,relro,-z,now,-z,noexecstack -Wl,--as-needed \
 	$(if $(SAN),-fsanitize=$(SAN),$(HARDEN_LINK)) $(LDFLAGS)
 USE_WOLFSSL := -DWOLFSSL_USER_SETTINGS -isystem $(WOLFSSL)/include
@@ -85,7 +88,7 @@ USES_gateway := gateway tun crypto
 USES_gateway/tables := gateway/tables $(USES_gateway)
 USES_gateway/engine := gateway/engine $(USES_gateway/tables)
 USES_gateway/control := gateway/control $(USES_gateway/engine)
-USES_gateway/manager := gateway/manager $(USES_gateway)
+USES_gateway/manager := gateway/manager $(USES_gateway/tables)
 USES_gateway/privsep := gateway/privsep $(USES_gateway)
 USES_gateway/programs := gateway/control gateway/engine gateway/manager gateway/privsep \
 	$(USES_gateway/tables)
@@ -99,7 +102,7 @@ LIBS_gateway/tables := -llz4
 LIBS_gateway/engine := -lurcu-qsbr -l:liburing.a
 LIBS_gateway/control := -levent_extra -levent_core -lurcu-qsbr
 LIBS_gateway/manager := -lsqlite3 -levent_extra -levent_core
-LIBS_gateway/privsep := -lnftables -lcap-ng -lsqlite3
+LIBS_gateway/privsep := -lnftables -lcap-ng -lseccomp -lsqlite3
 
 HAVE := $(foreach d,$(FOLDERS),$(if $(wildcard $d/*.c),$d))
 archive = $B/lib/$(subst /,-,$1).a
@@ -150,6 +153,15 @@ $B/obj/%.o: %.c $B/flags
 
 # The assembler includes the rules, so that the compiler's dependency file does not name them.
 $B/obj/gateway/privsep/rules.o build/fuzz/obj/gateway/privsep/rules.o: gateway/privsep/guard.nft
+
+# The filters' lists, which lie beside the calls. Touched only if one changes.
+CALLS := $B/include/ginnel/syscalls.h
+$(CALLS): gateway/privsep/syscalls.awk $(SOURCES)
+	@mkdir -p $(@D)
+	@awk -f $< $(SOURCES) >$@.new
+	@cmp -s $@.new $@ && rm $@.new || mv $@.new $@
+$(foreach d,obj tidy analyzer,$B/$d/gateway/privsep/filter.$(if $(filter tidy,$d),c,o)): $(CALLS)
+build/fuzz/obj/gateway/privsep/filter.o: $(CALLS)
 
 define archive_rule
 $(call archive,$1): $(call objects,$(wildcard $1/*.c)) $B/sources
@@ -352,5 +364,5 @@ help:
 	@echo 'make layers    who includes whom'
 	@echo 'make install   DESTDIR= PREFIX=/usr; uninstall takes the same'
 	@echo 'make clean     build/ removed; the cache of wolfSSL stays'
-	@echo 'Variants: CC=clang, SAN=address,undefined, SAN=thread, PORTABLE=1, NO_CRYPTO=1 (bench), WERROR=1, V=1'
+	@echo 'Variants: CC=clang, SAN=address,undefined, SAN=thread, PORTABLE=1, NO_CRYPTO=1 (bench), FILTER=trap, WERROR=1, V=1'
 	@echo 'wolfSSL: WOLFSSL_TARBALL=FILE or WOLFSSL_PREFIX=DIR instead of Debian'"'"'s source'

@@ -12,6 +12,10 @@
 
 #include "crypto/secret.h"
 
+/* syscalls(engine manager ca): openat fchmod read write fsync close unlinkat renameat renameat2 fstat
+ * newfstatat geteuid
+ */
+
 #define TEMPORARY_MARK 8 /* random bytes in a temporary name */
 #define TEMPORARY_MAX  (NAME_MAX + 1)
 

@@ -17,6 +17,8 @@
 #include <sys/random.h>
 #include <unistd.h>
 
+/* syscalls(engine manager ca): mmap mprotect mlock madvise munmap getrandom tgkill */
+
 #define SLOT        256
 #define CHUNK_SLOTS 64
 #define CHUNK_BYTES ((size_t)SLOT * CHUNK_SLOTS)

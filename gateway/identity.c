@@ -13,6 +13,8 @@
 #include "crypto/keyfile.h"
 #include "crypto/secret.h"
 
+/* syscalls(engine manager): faccessat faccessat2 renameat renameat2 unlinkat */
+
 #define BASE_MAX      32
 #define FILE_NAME_MAX (BASE_MAX + 16)
 #define TRUST_FILE    "ca.pem"

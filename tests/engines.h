@@ -162,7 +162,8 @@ static inline struct snapshot *make_snapshot(struct side *s, const struct side *
 
 static inline void start(struct side *s, const struct side *other)
 {
-	CHECK(!engine_start(&s->engine, make_snapshot(s, other), s->tun, s->udp, s->workers));
+	CHECK(!engine_new(&s->engine, s->tun, s->udp, s->workers));
+	CHECK(!engine_start(s->engine, make_snapshot(s, other)));
 }
 
 /* An IPv4 UDP packet of 100 bytes with a number in it, behind a vnet header: of a flow, by a queue. */

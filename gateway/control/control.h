@@ -13,7 +13,7 @@
 
 #define CONTROL_EAGER_NODES 64 /* so many nodes at most: lane 0 to every peer from the start */
 #define CONTROL_CLIENTS_MAX 32
-#define CONTROL_LINE_MAX    4096 /* a question */
+#define CONTROL_LINE_MAX    8192 /* a question */
 
 struct control_params {
 	const struct config *config;
@@ -23,6 +23,9 @@ struct control_params {
 	int tun_fds[WORKERS_MAX], ntun; /* queues of the device: so many workers */
 	int udp_fds[WORKERS_SOCKETS];   /* as workers.h says */
 	int control_fd;                 /* listening */
+	uint32_t group; /* whose members may ask at the local socket; MESSAGE_NO_GROUP */
+	/* Gives up what is still left, once all that takes more was had. NULL: nothing. */
+	int (*confine)(void);
 };
 
 /* Serves until the parent says stop or is gone: the process's exit code. The current folder is the

@@ -48,25 +48,30 @@ int engine_event_fd(const struct engine *e)
 	return e->event_fd;
 }
 
-/* Signals are control's: the threads are started with all of them blocked. */
+/* Signals are control's: the threads are started with all of them blocked, but the filter's. */
 static int start_thread(pthread_t *t, void *(*main)(void *), void *arg)
 {
 	sigset_t all, before;
 	int err;
 
 	sigfillset(&all);
+	sigdelset(&all, SIGSYS);
 	pthread_sigmask(SIG_SETMASK, &all, &before);
 	err = pthread_create(t, NULL, main, arg);
 	pthread_sigmask(SIG_SETMASK, &before, NULL);
 	return -err;
 }
 
-static void join_workers(struct engine *e, unsigned n)
+static void join_all(struct engine *e)
 {
 	atomic_store(&e->stop, true);
 	kick_all(e);
-	for (unsigned i = 0; i < n; i++)
+	for (unsigned i = 0; i < e->running; i++)
 		pthread_join(e->workers[i].thread, NULL);
+	if (e->handshaking)
+		pthread_join(e->handshake.thread, NULL);
+	e->running = 0;
+	e->handshaking = false;
 }
 
 /* Worker i of n: its queue among all of them, and its sockets. */
@@ -80,11 +85,10 @@ static int start_worker(struct engine *e, unsigned i, const int *tun_fds, const 
 	return worker_init(&e->workers[i], e, i, &f);
 }
 
-int engine_start(struct engine **out, struct snapshot *s, const int *tun_fds, const int *udp_fds,
-                 unsigned n)
+int engine_new(struct engine **out, const int *tun_fds, const int *udp_fds, unsigned n)
 {
 	struct engine *e = calloc(1, sizeof(*e));
-	unsigned made = 0, running = 0;
+	unsigned made = 0;
 	int err = -ENOMEM;
 
 	if (!e || !n || n > WORKERS_MAX)
@@ -115,21 +119,8 @@ int engine_start(struct engine **out, struct snapshot *s, const int *tun_fds, co
 	e->ringed = true;
 	for (unsigned i = 0; i < n; i++)
 		e->ringed &= e->workers[i].io.ringed;
-	s->serial = ++e->serial;
-	atomic_store(&e->snapshot, s);
-	*out = e; /* before the threads: engine_admit follows this pointer */
-	for (; running < n; running++) {
-		err = start_thread(&e->workers[running].thread, worker_main, &e->workers[running]);
-		if (err)
-			goto fail_threads;
-	}
-	err = start_thread(&e->handshake.thread, handshake_main, &e->handshake);
-	if (err)
-		goto fail_threads;
+	*out = e;
 	return 0;
-fail_threads:
-	join_workers(e, running);
-	*out = NULL;
 fail_workers:
 	while (made)
 		worker_clear(&e->workers[--made]);
@@ -142,7 +133,26 @@ fail_event:
 	free(e->workers);
 fail_engine:
 	free(e);
-	snapshot_free(s);
+	return err;
+}
+
+int engine_start(struct engine *e, struct snapshot *s)
+{
+	int err = 0;
+
+	s->serial = ++e->serial;
+	atomic_store(&e->snapshot, s);
+	while (!err && e->running < e->nworkers) {
+		struct worker *w = &e->workers[e->running];
+
+		err = start_thread(&w->thread, worker_main, w);
+		e->running += !err;
+	}
+	if (!err)
+		err = start_thread(&e->handshake.thread, handshake_main, &e->handshake);
+	e->handshaking = !err;
+	if (err)
+		join_all(e);
 	return err;
 }
 
@@ -150,14 +160,14 @@ void engine_stop(struct engine *e)
 {
 	if (!e)
 		return;
-	join_workers(e, e->nworkers);
-	pthread_join(e->handshake.thread, NULL);
+	join_all(e);
 	handshake_clear(&e->handshake);
 	for (unsigned i = 0; i < e->nworkers; i++)
 		worker_clear(&e->workers[i]);
 	mailbox_clear(&e->notices);
 	close(e->event_fd);
-	snapshot_free(e->snapshot);
+	if (e->snapshot)
+		snapshot_free(e->snapshot);
 	free(e->workers);
 	free(e);
 }

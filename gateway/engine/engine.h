@@ -20,19 +20,22 @@ struct engine {
 	_Atomic(struct snapshot *) snapshot; /* freed by RCU */
 	_Atomic unsigned lanes_news; /* raised when a worker has a lane to a peer, and had none */
 	uint64_t serial;
-	int event_fd; /* something changed: control looks */
-	bool ringed;  /* began with io_uring on every worker */
-	unsigned nworkers;
+	int event_fd;               /* something changed: control looks */
+	bool ringed;                /* began with io_uring on every worker */
+	unsigned nworkers, running; /* running: have a thread */
+	bool handshaking;           /* its thread runs */
 	struct worker *workers;
 	struct handshake handshake;
 	struct mailbox notices; /* struct notice, from the handshake thread */
 };
 
-/* n workers, one per queue; their sockets as workers.h has them. Takes s; the descriptors stay the
- * caller's. *out is written before the threads run, for engine_admit, and is NULL again on error.
+/* n workers, one per queue, their sockets as workers.h has them, with memory and rings, and no thread
+ * yet: what it needs of the kernel it has, and the process may be confined before it looks at the first
+ * byte of others. The descriptors stay the caller's.
  */
-int engine_start(struct engine **out, struct snapshot *s, const int *tun_fds, const int *udp_fds,
-                 unsigned n);
+int engine_new(struct engine **out, const int *tun_fds, const int *udp_fds, unsigned n);
+/* Takes s. On error too, the engine is the caller's to stop. */
+int engine_start(struct engine *e, struct snapshot *s);
 /* Says goodbye to all peers, ends the threads, frees. */
 void engine_stop(struct engine *e);
 

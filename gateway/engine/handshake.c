@@ -12,7 +12,7 @@
 #include <sys/eventfd.h>
 #include <unistd.h>
 
-/* syscalls(engine): poll read getrandom sendmsg */
+/* syscalls(engine): poll ppoll read getrandom sendmsg */
 
 int handshake_init(struct handshake *h, struct engine *e)
 {

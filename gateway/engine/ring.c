@@ -2,8 +2,11 @@
 #include "gateway/engine/ring.h"
 
 #include <errno.h>
+#include <fcntl.h>
 #include <string.h>
+#include <sys/socket.h>
 #include <sys/uio.h>
+#include <unistd.h>
 
 /* syscalls(engine): io_uring_enter */
 /* syscalls(engine, before the filter): io_uring_setup io_uring_register mmap */
@@ -178,4 +181,66 @@ int ring_submit(struct ring *r, ring_done_fn *done, void *arg)
 		return -EIO;
 	r->queued = 0;
 	return 0;
+}
+
+/* -- the self-test ---------------------------------------------------------------------------- */
+
+#define CHECK_ENTRIES 8
+
+/* One entry, which the kernel must not even begin. */
+static bool refused(struct ring *r, const struct io_uring_sqe *e)
+{
+	struct io_uring_sqe *to = io_uring_get_sqe(&r->u);
+	struct io_uring_cqe *c;
+	bool is;
+
+	if (!to)
+		return false;
+	*to = *e;
+	if (io_uring_submit_and_wait(&r->u, 1) < 0 || io_uring_peek_cqe(&r->u, &c) < 0)
+		return false;
+	is = c->res == -EACCES;
+	io_uring_cqe_seen(&r->u, c);
+	return is;
+}
+
+/* The ring has two files, the second a socket. */
+static bool restricted(struct ring *r, int fd)
+{
+	const struct io_uring_sqe hostile[] = {
+		{.opcode = IORING_OP_OPENAT,
+	         .flags = IOSQE_FIXED_FILE,
+	         .fd = AT_FDCWD,
+	         .addr = (uintptr_t) "/",
+	         .open_flags = O_RDONLY},
+		{.opcode = IORING_OP_CONNECT, .flags = IOSQE_FIXED_FILE, .fd = 1},
+		{.opcode = IORING_OP_ACCEPT, .flags = IOSQE_FIXED_FILE, .fd = 1},
+		{.opcode = IORING_OP_CLOSE, .flags = IOSQE_FIXED_FILE, .fd = 1},
+		{.opcode = IORING_OP_NOP, .flags = IOSQE_FIXED_FILE},
+		/* One of the four, but on a file that is not registered; and one with a flag more. */
+		{.opcode = IORING_OP_READ, .fd = fd},
+		{.opcode = IORING_OP_READ, .flags = IOSQE_FIXED_FILE | IOSQE_ASYNC, .fd = 1},
+	};
+
+	for (size_t i = 0; i < sizeof(hostile) / sizeof(*hostile); i++)
+		if (!refused(r, &hostile[i]))
+			return false;
+	return io_uring_register_eventfd(&r->u, fd) == -EACCES;
+}
+
+int ring_check(void)
+{
+	struct ring r;
+	int pair[2], err;
+
+	if (socketpair(AF_UNIX, SOCK_DGRAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0, pair) < 0)
+		return -errno;
+	err = ring_init(&r, CHECK_ENTRIES, pair, 2);
+	if (!err) {
+		err = restricted(&r, pair[0]) ? 0 : -EKEYREJECTED;
+		ring_clear(&r);
+	}
+	close(pair[0]);
+	close(pair[1]);
+	return err;
 }

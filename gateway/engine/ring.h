@@ -39,3 +39,8 @@ typedef void ring_done_fn(void *arg, uint64_t number, int result);
  * queued may not have been done.
  */
 int ring_submit(struct ring *r, ring_done_fn *done, void *arg);
+
+/* Tries on a ring of its own what a ring must refuse. -EKEYREJECTED: it does not. Another error: this
+ * kernel gives us none, and ordinary calls do the same.
+ */
+int ring_check(void);

@@ -6,7 +6,8 @@
 #include <netinet/udp.h>
 #include <string.h>
 
-/* syscalls(engine): sendmsg getsockname setsockopt */
+/* syscalls(engine): sendmsg */
+/* syscalls(engine, before the filter): getsockname setsockopt */
 
 static const uint8_t mapped[12] = {0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0xff, 0xff};
 

@@ -10,7 +10,7 @@
 #include <stdlib.h>
 #include <string.h>
 
-/* syscalls(engine): poll sched_yield */
+/* syscalls(engine): poll ppoll sched_yield */
 
 #define SMALL_PACKETS 24     /* a turn that brought fewer, and */
 #define SMALL_BYTES   16384  /* less, costs nearly as much as a full one */

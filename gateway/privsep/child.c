@@ -149,7 +149,9 @@ void child_ended(struct child *c, int status, bool blameless, int64_t now, char 
 {
 	const char *sig = WIFSIGNALED(status) ? sigabbrev_np(WTERMSIG(status)) : NULL;
 
-	if (sig)
+	if (WIFSIGNALED(status) && WTERMSIG(status) == SIGSYS)
+		snprintf(how, CHILD_HOW_MAX, "SIGSYS, by its system call filter");
+	else if (sig)
 		snprintf(how, CHILD_HOW_MAX, "SIG%s", sig);
 	else if (WIFSIGNALED(status))
 		snprintf(how, CHILD_HOW_MAX, "signal %d", WTERMSIG(status));

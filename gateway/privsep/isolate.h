@@ -3,7 +3,7 @@
  *
  * Order in a child: uid and gid change, then fchdir on the folder's descriptor (the other order is
  * EACCES without CAP_DAC_OVERRIDE), then PR_SET_PDEATHSIG (a uid change clears it), not dumpable,
- * no core, no new privileges. Landlock and seccomp are not here yet.
+ * no core, no new privileges. What is left after that, confine.h narrows.
  */
 #pragma once
 #include <sys/types.h>

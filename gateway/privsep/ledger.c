@@ -21,7 +21,8 @@
 #include <unistd.h>
 
 /* syscalls(ca): openat read pread64 write pwrite64 fsync fdatasync ftruncate fstat newfstatat
- * syscalls(ca): lstat stat unlink fcntl access close lseek getpid mmap munmap geteuid fchown
+ * syscalls(ca): lstat stat unlink unlinkat fcntl access faccessat faccessat2 close lseek getpid mmap
+ * munmap geteuid fchmod fallocate
  */
 
 #define LEDGER_VERSION     2
@@ -301,6 +302,7 @@ static int ledger_connect(struct ledger *l, int dir)
 	sqlite3_busy_timeout(l->db, LEDGER_BUSY_MS);
 	sqlite3_db_config(l->db, SQLITE_DBCONFIG_DEFENSIVE, 1, NULL);
 	return ledger_exec(l, "PRAGMA locking_mode=EXCLUSIVE; PRAGMA trusted_schema=OFF;"
+	                      "PRAGMA temp_store=MEMORY;"
 	                      "PRAGMA cell_size_check=ON; PRAGMA journal_mode=WAL;"
 	                      "PRAGMA synchronous=FULL; PRAGMA journal_size_limit=1048576;");
 }

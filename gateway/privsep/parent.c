@@ -33,6 +33,7 @@
 #include "gateway/privsep/folder.h"
 #include "gateway/privsep/guarded.h"
 #include "gateway/privsep/isolate.h"
+#include "gateway/privsep/landlock.h"
 #include "gateway/sealed.h"
 #include "gateway/workers.h"
 #include "tun/tun.h"
@@ -66,6 +67,7 @@ struct parent {
 	int64_t next_check;
 	struct child child[CHILDREN];
 	int control, ca_door, tcp; /* listening sockets, handed over at each start; -1 */
+	uint32_t group;            /* that may use control; MESSAGE_NO_GROUP */
 	struct admin admin;
 	int signals;
 	struct message_health told; /* what the engine knows */
@@ -137,6 +139,7 @@ static int engine_fds(const struct parent *p, struct message_start *s, int *fds)
 	s->ntun = want;
 	s->nudp = (int)workers_sockets(p->params->workers);
 	s->nlisten = 1;
+	s->group = p->group;
 	return s->ntun + s->nudp;
 fail:
 	while (n-- > 0)
@@ -286,6 +289,11 @@ static void ended(struct parent *p, pid_t pid, int status, int64_t now)
 		            (i == ENGINE && p->index != guard_index(p->guard));
 		child_ended(c, status, blameless, now, how);
 		log_num(pid_text, pid);
+		if (WIFSIGNALED(status) && WTERMSIG(status) == SIGSYS)
+			log_error("a process made a system call that its filter forbids and was "
+			          "killed: a bug or an attack",
+			          "process", process_name(c->role), "pid", pid_text, "look",
+			          "journalctl -k -g type=1326 names the call (syscall=)", NULL);
 		if (p->stop_at)
 			log_info("process ended", "process", process_name(c->role), "pid", pid_text,
 			         "how", how, NULL);
@@ -532,6 +540,7 @@ static int open_doors(struct parent *p, char *why, size_t max)
 	bool shared = folder_group(FOLDER_GROUP, &gid);
 	const char *name = "control";
 
+	p->group = shared ? gid : MESSAGE_NO_GROUP;
 	err = door_unix(&p->control, run, name, shared, gid);
 	if (!err) {
 		name = "admin";
@@ -561,6 +570,52 @@ static void raise_limit(int what, rlim_t wanted)
 	if (l.rlim_max < wanted)
 		l.rlim_max = wanted;
 	(void)setrlimit((__rlimit_resource_t)what, &l);
+}
+
+/* -- giving up ------------------------------------------------------------------------------------ */
+
+struct confine_places parent_places(const struct parent_params *q)
+{
+	const struct config *c = q->config;
+	struct confine_places p = {
+		.state = q->state_dir,
+		.run = q->run_dir,
+		.config = c->path[0] ? c->dir : NULL,
+		.exe = q->exe,
+	};
+
+	if (c->identity) {
+		p.files[0] = c->cert;
+		p.files[1] = c->key;
+		p.files[2] = c->ca;
+	}
+	return p;
+}
+
+static int give_up(const struct parent *p, char *why, size_t max)
+{
+	struct confine_places places = parent_places(p->params);
+	int abi = landlock_abi(), err = isolate_parent();
+	char text[24];
+
+	if (err) {
+		snprintf(why, max, "privileges cannot be given up: %s", strerrordesc_np(-err));
+		return err;
+	}
+	err = confine_parent(&places);
+	if (err) {
+		snprintf(why, max, "files cannot be closed off by Landlock: %s",
+		         strerrordesc_np(-err));
+		return err;
+	}
+	if (abi)
+		log_info("processes are confined", "landlock", log_num(text, abi), NULL);
+	else
+		log_warn(
+			"the kernel has no Landlock (CONFIG_SECURITY_LANDLOCK, lsm=landlock): "
+			"processes are confined by uid, capabilities and system call filters alone",
+			NULL);
+	return 0;
 }
 
 /* In this order: guarded before anything can be asked of us, folders and sockets while we may. */
@@ -600,10 +655,7 @@ static int set_up(struct parent *p, char *why, size_t max)
 		snprintf(why, max, "signals: %s", strerrordesc_np(-err));
 		return err;
 	}
-	err = isolate_parent();
-	if (err)
-		snprintf(why, max, "privileges cannot be given up: %s", strerrordesc_np(-err));
-	return err;
+	return give_up(p, why, max);
 }
 
 static void close_one(int fd)

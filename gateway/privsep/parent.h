@@ -8,6 +8,7 @@
 #pragma once
 #include "gateway/config.h"
 #include "gateway/node.h"
+#include "gateway/privsep/confine.h"
 #include <stddef.h>
 
 struct parent_params {
@@ -29,6 +30,9 @@ struct parent_params {
 
 /* Until SIGTERM, SIGINT or `down`: the exit code. */
 int parent_run(const struct parent_params *p);
+
+/* What the parent, and so all that it starts, may reach of the file system. */
+struct confine_places parent_places(const struct parent_params *p);
 
 /* Takes both folders for this process. -EBUSY: another ginneld runs here. */
 int parent_lock(int state_dir, int run_dir, char *why, size_t max);

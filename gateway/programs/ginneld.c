@@ -23,11 +23,14 @@
 #include "crypto/wolf.h"
 #include "gateway/config.h"
 #include "gateway/control/control.h"
+#include "gateway/engine/ring.h"
 #include "gateway/identity.h"
 #include "gateway/log.h"
 #include "gateway/manager/manager.h"
 #include "gateway/message.h"
 #include "gateway/node.h"
+#include "gateway/privsep/attempt.h"
+#include "gateway/privsep/confine.h"
 #include "gateway/privsep/folder.h"
 #include "gateway/privsep/guarded.h"
 #include "gateway/privsep/isolate.h"
@@ -180,6 +183,28 @@ static int role_parse(enum process *out, const char *name)
 	return -EINVAL;
 }
 
+/* Uid and capabilities, then files, then calls; but the engine's calls later: control knows when it has
+ * all that takes more.
+ */
+static int role_confine(struct daemon *d, enum process role, const struct message_start *s,
+                        char *why, size_t max)
+{
+	const char *what = "privileges cannot be given up";
+	int err = isolate_child(s->uid, s->gid, d->message.fds[0]);
+
+	if (!err) {
+		what = "files cannot be closed off by Landlock";
+		err = confine_files(role, d->message.fds[0]);
+	}
+	if (!err && role != PROCESS_ENGINE) {
+		what = "the system call filter cannot be put on";
+		err = confine_calls(role);
+	}
+	if (err)
+		snprintf(why, max, "%s: %s", what, strerrordesc_np(-err));
+	return err;
+}
+
 /* Files of one's own PKI belong to root and are read while we are; those of the process's own
  * folder only after it stands in it.
  */
@@ -193,12 +218,8 @@ static int role_identity(struct daemon *d, enum process role, const struct messa
 	if (files)
 		err = identity_load_files(&d->identity, d->config.cert, d->config.key, d->config.ca,
 		                          wall, why, sizeof(why));
-	if (!err) {
-		err = isolate_child(s->uid, s->gid, d->message.fds[0]);
-		if (err)
-			snprintf(why, sizeof(why), "privileges cannot be given up: %s",
-			         strerrordesc_np(-err));
-	}
+	if (!err)
+		err = role_confine(d, role, s, why, sizeof(why));
 	if (!err && !files && role != PROCESS_CA)
 		err = identity_load_renewable(&d->identity, AT_FDCWD,
 		                              role == PROCESS_ENGINE ? "node" : "manager", wall,
@@ -206,6 +227,16 @@ static int role_identity(struct daemon *d, enum process role, const struct messa
 	if (err)
 		log_error("cannot serve", "process", process_name(role), "reason",
 		          why[0] ? why : strerrordesc_np(-err), NULL);
+	return err;
+}
+
+static int engine_confine(void)
+{
+	int err = confine_calls(PROCESS_ENGINE);
+
+	if (err)
+		log_error("cannot serve", "process", "engine", "reason",
+		          "the system call filter cannot be put on", NULL);
 	return err;
 }
 
@@ -217,6 +248,8 @@ static int engine_main(struct daemon *d, const struct message_start *s)
 		.identity = &d->identity,
 		.parent_fd = MESSAGE_CHILD_FD,
 		.ntun = s->ntun,
+		.group = s->group,
+		.confine = engine_confine,
 	};
 	const int *fd = d->message.fds + START_FIRST;
 
@@ -376,6 +409,48 @@ static int check_identity(struct daemon *d)
 	return WIFEXITED(status) && WEXITSTATUS(status) == EXIT_OK ? 0 : -EINVAL;
 }
 
+/* A ring that is not restricted would pass by the engine's filter. */
+static int check_ring(bool say)
+{
+	int err = ring_check();
+
+	if (err == -EKEYREJECTED) {
+		fault("a ring of io_uring does more than it was restricted to",
+		      "it is the kernel's fault; turn io_uring off: sysctl "
+		      "kernel.io_uring_disabled=2",
+		      "confinement");
+		return err;
+	}
+	if (say)
+		printf("io_uring: %s\n", err ? "not to be had; ordinary calls do the same"
+		                             : "restricted to four operations on two files");
+	return 0;
+}
+
+/* Each process of this node, confined as it will be, in short-lived ones. */
+static int check_confinement(const struct daemon *d, int run_dir, bool say)
+{
+	enum process last = d->node.role == ROLE_MANAGER ? PROCESS_CA : PROCESS_ENGINE;
+	const struct parent_params params = {
+		.config = &d->config, .state_dir = d->state_dir, .run_dir = run_dir};
+	const struct confine_places places = parent_places(&params);
+	char text[WHY_MAX];
+	int err = 0;
+
+	fflush(NULL);
+	for (enum process p = PROCESS_PARENT; !err && p <= last; p++) {
+		err = attempt_all(p, -1, &places, text, sizeof(text));
+		if (err)
+			fault(text,
+			      "it takes seccomp filters (CONFIG_SECCOMP_FILTER), and Landlock "
+			      "where it is on must work; look whether a container forbids it",
+			      "confinement");
+		else if (say)
+			puts(text);
+	}
+	return err ? err : check_ring(say);
+}
+
 static int guard_only(struct daemon *d, struct guard_plan *plan)
 {
 	char why[WHY_MAX] = "";
@@ -461,7 +536,7 @@ static int run(struct daemon *d)
 		fault(why, NULL, "ginneld cannot start");
 		return EXIT_FAILED;
 	}
-	if (check_identity(d) < 0) {
+	if (check_identity(d) < 0 || check_confinement(d, p.run_dir, false) < 0) {
 		/* What cannot be carried must not leave otherwise. */
 		guard_node(d);
 		return EXIT_FAILED;
@@ -485,7 +560,7 @@ static int check(struct daemon *d)
 		return EXIT_FAILED;
 	printf("config, identity: ok\nnode %s of %s, role %s\n%s, wolfSSL %s\n", d->node.name,
 	       d->node.cluster, cert_role_name(d->node.role), aead_name(), wolf_version());
-	return EXIT_OK;
+	return check_confinement(d, -1, true) < 0 ? EXIT_FAILED : EXIT_OK;
 }
 
 /* --check changes nothing, so it makes no folder either. */
@@ -543,7 +618,7 @@ static void print_help(FILE *to)
 	      "  --state DIR  default " STATE_DEFAULT "\n"
 	      "  --run DIR    folder of the sockets; default " RUN_DEFAULT "\n"
 	      "  --guard      put the guards up and exit: at boot, before the network\n"
-	      "  --check      read config and identity, change nothing, exit\n"
+	      "  --check      read config and identity, try the confinement, change nothing, exit\n"
 	      "  --version, --help\n\n"
 	      "It stays in the foreground. `ginnel down` ends it and takes the guards away.\n",
 	      to);
