@@ -33,7 +33,9 @@
 	/* before a peer is proven */                                                          \
 	X(HANDSHAKE_FULL, "handshake-full", "too many half-open sessions")                     \
 	X(HANDSHAKE_RATE, "handshake-rate", "too many hellos from one source prefix")          \
-	X(QUEUE_FULL, "queue-full", "the handshake thread has more waiting than it may")
+	X(QUEUE_FULL, "queue-full", "the handshake thread has more waiting than it may")       \
+	/* between workers */                                                                  \
+	X(WORKER_BEHIND, "worker-behind", "it is another worker's, and too many wait for that one")
 
 enum drop {
 	DROP_NONE, /* delivered, or waiting */

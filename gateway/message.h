@@ -13,7 +13,7 @@
 #include <sys/types.h>
 
 #define MESSAGE_MAX      16384
-#define MESSAGE_FDS_MAX  20 /* engine: folder, config, 8 queues, 8 sockets, control */
+#define MESSAGE_FDS_MAX  28 /* engine: folder, config, 8 queues, 15 sockets, control */
 #define MESSAGE_CHILD_FD 3  /* a child's end of its socketpair with the parent */
 #define MESSAGE_NO_GROUP UINT32_MAX
 
@@ -63,7 +63,7 @@ struct message_start {
 	int32_t ndir;      /* 1: the process's own state folder */
 	int32_t nconfig;   /* 1: the config's text, sealed */
 	int32_t ntun;      /* engine: queues of the device */
-	int32_t nudp;      /* engine: UDP sockets, in worker order (one of each family or dual) */
+	int32_t nudp;      /* engine: UDP sockets, in the order of workers.h */
 	int32_t nlisten;   /* engine: control; manager: TCP 4748; ca: its operators' socket */
 	int32_t npeer;     /* manager, ca: the socketpair between the two */
 	uint32_t uid, gid; /* to change to */

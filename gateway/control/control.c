@@ -616,12 +616,11 @@ int control_open_wolf(struct control *c)
 static int start_engine(struct control *c)
 {
 	const struct control_params *p = c->params;
+	char workers[24];
 	struct snapshot *s;
 	int err;
 
-	if (p->ntun < CONTROL_WORKERS || p->nudp < CONTROL_WORKERS)
-		return -EINVAL;
-	err = engine_new(&c->engine, p->tun_fds, p->udp_fds, CONTROL_WORKERS);
+	err = engine_new(&c->engine, p->tun_fds, p->udp_fds, (unsigned)p->ntun);
 	if (!err && p->confine)
 		err = p->confine();
 	if (err)
@@ -637,8 +636,8 @@ static int start_engine(struct control *c)
 		return err;
 	err = engine_start(c->engine, s);
 	if (!err)
-		log_info("packets are carried", "aead", aead_name(), "io_uring",
-		         c->engine->ringed ? "yes" : "no", NULL);
+		log_info("packets are carried", "workers", log_num(workers, p->ntun), "aead",
+		         aead_name(), "io_uring", c->engine->ringed ? "yes" : "no", NULL);
 	return err;
 }
 

@@ -11,7 +11,6 @@
 #include "gateway/message.h"
 #include "gateway/node.h"
 
-#define CONTROL_WORKERS     1  /* so many queues of the device, and UDP sockets, it serves */
 #define CONTROL_EAGER_NODES 64 /* so many nodes at most: lane 0 to every peer from the start */
 #define CONTROL_CLIENTS_MAX 32
 #define CONTROL_LINE_MAX    8192 /* a question */
@@ -21,9 +20,9 @@ struct control_params {
 	const struct node *node;
 	struct identity *identity;
 	int parent_fd;
-	int tun_fds[ENGINE_WORKERS_MAX], ntun;
-	int udp_fds[ENGINE_WORKERS_MAX], nudp;
-	int control_fd; /* listening */
+	int tun_fds[WORKERS_MAX], ntun; /* queues of the device: so many workers */
+	int udp_fds[WORKERS_SOCKETS];   /* as workers.h says */
+	int control_fd;                 /* listening */
 	uint32_t group; /* whose members may ask at the local socket; MESSAGE_NO_GROUP */
 	/* Gives up what is still left, once all that takes more was had. NULL: nothing. */
 	int (*confine)(void);

@@ -72,6 +72,7 @@ static json_int_t atomic_json(const _Atomic uint64_t *v)
 static json_t *peer_json(const struct control *c, const struct member *m)
 {
 	struct peer *p = m->peer;
+	struct peer_counts counts;
 	struct peer_status s;
 	char at[ENDPOINT_TEXT_MAX] = "";
 	bool up;
@@ -79,6 +80,7 @@ static json_t *peer_json(const struct control *c, const struct member *m)
 	json_t *o = json_object();
 
 	peer_read_status(p, &s);
+	peer_read_counts(p, &counts);
 	up = s.state == PEER_UP;
 	if (s.endpoint.addr.family)
 		endpoint_format(&s.endpoint, at);
@@ -99,10 +101,10 @@ static json_t *peer_json(const struct control *c, const struct member *m)
 	json_object_set_new(o, "cipher", up ? text_json(s.cipher) : json_null());
 	json_object_set_new(o, "rtt_us", up && rtt ? json_integer(rtt) : json_null());
 	json_object_set_new(o, "pmtu", json_null());
-	json_object_set_new(o, "rx_bytes", json_integer(atomic_json(&p->rx_bytes)));
-	json_object_set_new(o, "tx_bytes", json_integer(atomic_json(&p->tx_bytes)));
-	json_object_set_new(o, "rx_packets", json_integer(atomic_json(&p->rx_packets)));
-	json_object_set_new(o, "tx_packets", json_integer(atomic_json(&p->tx_packets)));
+	json_object_set_new(o, "rx_bytes", json_integer((json_int_t)counts.rx_bytes));
+	json_object_set_new(o, "tx_bytes", json_integer((json_int_t)counts.tx_bytes));
+	json_object_set_new(o, "rx_packets", json_integer((json_int_t)counts.rx_packets));
+	json_object_set_new(o, "tx_packets", json_integer((json_int_t)counts.tx_packets));
 	json_object_set_new(o, "cert_not_after", time_json(s.cert_not_after));
 	json_object_set_new(o, "labels", labels_json(m->json ? &m->labels : &s.labels));
 	json_object_set_new(o, "prefixes", prefixes_json(m->prefixes, m->nprefixes));

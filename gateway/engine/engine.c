@@ -3,6 +3,7 @@
 
 #include "crypto/secret.h"
 #include "gateway/engine/rcu.h"
+#include "gateway/engine/steer.h"
 #include <errno.h>
 #include <signal.h>
 #include <stdlib.h>
@@ -20,10 +21,16 @@ static void kick(int fd)
 		return; /* the counter is full: it is awake */
 }
 
-static void kick_all(struct engine *e)
+void engine_wake(struct engine *e, unsigned workers)
 {
 	for (unsigned i = 0; i < e->nworkers; i++)
-		kick(e->workers[i].adopt.fd);
+		if (workers >> i & 1)
+			kick(e->workers[i].adopt.fd);
+}
+
+static void kick_all(struct engine *e)
+{
+	engine_wake(e, ~0u);
 	kick(e->handshake.kick);
 }
 
@@ -77,15 +84,26 @@ static int flows_start(struct flows **out)
 	return err ? err : flows_new(out, key);
 }
 
+/* Worker i of n: its queue among all of them, and its sockets. */
+static int start_worker(struct engine *e, unsigned i, const int *tun_fds, const int *udp_fds,
+                        unsigned n)
+{
+	struct io_files f = {.queues = tun_fds, .nqueues = n, .own = i};
+
+	f.udp[UDP_GROUP] = udp_fds[i];
+	f.udp[UDP_OWN] = i ? udp_fds[n + i - 1] : -1;
+	return worker_init(&e->workers[i], e, i, &f);
+}
+
 int engine_new(struct engine **out, const int *tun_fds, const int *udp_fds, unsigned n)
 {
 	struct engine *e = calloc(1, sizeof(*e));
 	unsigned made = 0;
 	int err = -ENOMEM;
 
-	if (!e || !n || n > ENGINE_WORKERS_MAX)
+	if (!e || !n || n > WORKERS_MAX)
 		goto fail_engine;
-	e->workers = calloc(n, sizeof(*e->workers));
+	e->workers = aligned_alloc(_Alignof(struct worker), n * sizeof(*e->workers));
 	if (!e->workers)
 		goto fail_engine;
 	e->nworkers = n;
@@ -104,10 +122,13 @@ int engine_new(struct engine **out, const int *tun_fds, const int *udp_fds, unsi
 	if (err)
 		goto fail_handshake;
 	for (; made < n; made++) {
-		err = worker_init(&e->workers[made], e, made, tun_fds[made], udp_fds[made]);
+		err = start_worker(e, made, tun_fds, udp_fds, n);
 		if (err)
 			goto fail_workers;
 	}
+	err = n > 1 ? steer_attach(udp_fds[0], n) : 0;
+	if (err)
+		goto fail_workers;
 	e->ringed = true;
 	for (unsigned i = 0; i < n; i++)
 		e->ringed &= e->workers[i].io.ringed;

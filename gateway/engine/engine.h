@@ -19,6 +19,7 @@ struct engine {
 	_Atomic bool stop;
 	_Atomic bool device_gone;
 	_Atomic(struct snapshot *) snapshot; /* freed by RCU */
+	_Atomic unsigned lanes_news; /* raised when a worker has a lane to a peer, and had none */
 	uint64_t serial;
 	struct flows *flows;        /* of all workers */
 	int event_fd;               /* something changed: control looks */
@@ -30,9 +31,9 @@ struct engine {
 	struct mailbox notices; /* struct notice, from the handshake thread */
 };
 
-/* One worker per queue and socket, with memory and rings, and no thread yet: what it needs of the
- * kernel it has, and the process may be confined before it looks at the first byte of others. The
- * descriptors stay the caller's.
+/* n workers, one per queue, their sockets as workers.h has them, with memory and rings, and no thread
+ * yet: what it needs of the kernel it has, and the process may be confined before it looks at the first
+ * byte of others. The descriptors stay the caller's.
  */
 int engine_new(struct engine **out, const int *tun_fds, const int *udp_fds, unsigned n);
 /* Takes s. On error too, the engine is the caller's to stop. */
@@ -64,4 +65,6 @@ static inline const struct snapshot *engine_snapshot(struct engine *e)
 	return atomic_load_explicit(&e->snapshot, memory_order_acquire);
 }
 void engine_changed(struct engine *e);
+/* Wakes these workers, a bit each. */
+void engine_wake(struct engine *e, unsigned workers);
 void engine_device_gone(struct engine *e);

@@ -48,7 +48,7 @@ static void emit(void *arg, const uint8_t *datagram, size_t len)
 static void half_free(struct handshake *h, struct half *half)
 {
 	if (half->peer) {
-		half->peer->dial.half = NULL;
+		half->peer->dials[half->worker].half = NULL;
 		peer_put(half->peer);
 		h->dials--;
 	}
@@ -113,13 +113,20 @@ static struct half *half_by_cid(struct handshake *h, const uint8_t *cid)
 	return NULL;
 }
 
-/* accepted: the side of it, for both ends may dial each other from the same ports at once. */
-static struct half *half_by_remote(struct handshake *h, const struct endpoint *e, bool accepted)
+/* accepted: the side of it, for both ends may dial each other from the same ports at once. Who came to
+ * us came to our port; there one worker reads for all what has no connection ID.
+ */
+static struct half *half_by_path(struct handshake *h, unsigned worker, const struct udp_path *path,
+                                 bool accepted)
 {
-	for (unsigned i = 0; i < HANDSHAKE_HALF_MAX; i++)
-		if (h->halves[i].session && !h->halves[i].peer == accepted &&
-		    endpoint_equal(&h->halves[i].path.remote, e))
-			return &h->halves[i];
+	for (unsigned i = 0; i < HANDSHAKE_HALF_MAX; i++) {
+		struct half *half = &h->halves[i];
+
+		if (half->session && !half->peer == accepted && half->path.socket == path->socket &&
+		    (path->socket == UDP_GROUP || half->worker == worker) &&
+		    endpoint_equal(&half->path.remote, &path->remote))
+			return half;
+	}
 	return NULL;
 }
 
@@ -144,7 +151,7 @@ static void half_failed(struct handshake *h, struct half *half, int64_t now)
 	if (!p) {
 		notice(h, &half->path.remote, why);
 	} else {
-		struct peer_dial *d = &p->dial;
+		struct peer_dial *d = &p->dials[half->worker];
 
 		d->backoff = d->backoff ? d->backoff * 2 : HANDSHAKE_BACKOFF_MIN;
 		if (d->backoff > HANDSHAKE_BACKOFF_MAX)
@@ -152,10 +159,19 @@ static void half_failed(struct handshake *h, struct half *half, int64_t now)
 		secret_random(&jitter, sizeof(jitter)); /* none is no harm */
 		d->next = now + d->backoff + d->backoff / 4 * jitter / 65536;
 		d->endpoint++;
+		if (half->worker)
+			d->wanted = false; /* who still needs it asks again */
 		peer_set_state(p, PEER_DOWN, why, time(NULL));
 		engine_changed(h->engine);
 	}
 	half_free(h, half);
+}
+
+static void dial_answered(struct peer_dial *d, int64_t now)
+{
+	d->backoff = 0;
+	d->wanted = false;
+	d->next = now + HANDSHAKE_PROVE; /* the worker has yet to hear of it */
 }
 
 static void half_up(struct handshake *h, struct half *half, int64_t now)
@@ -175,9 +191,9 @@ static void half_up(struct handshake *h, struct half *half, int64_t now)
 	hand->session = half->session;
 	hand->peer = peer_get(sp->peer);
 	hand->path = half->path;
-	sp->peer->dial.backoff = 0;
-	sp->peer->dial.wanted = false;
-	sp->peer->dial.next = now + HANDSHAKE_PROVE; /* the worker has yet to hear of it */
+	dial_answered(&sp->peer->dials[half->worker], now);
+	if (!atomic_load(&sp->peer->active))
+		dial_answered(&sp->peer->dials[0], now); /* whichever it is, it is the first */
 	memcpy(h->handed[h->nhanded++ % HANDSHAKE_HANDED], session_cid(half->session),
 	       SESSION_CID_LEN);
 	half->session = NULL;
@@ -203,22 +219,27 @@ static int draw_cid(uint8_t cid[SESSION_CID_LEN], unsigned worker)
 	return err;
 }
 
-static void dial(struct handshake *h, const struct snapshot_peer *sp, int64_t now)
+/* A lane of the first worker from our port; of the others each from one of its own, so that cards and
+ * the other end tell them apart.
+ */
+static void dial(struct handshake *h, const struct snapshot_peer *sp, unsigned worker, int64_t now)
 {
 	struct peer *p = sp->peer;
+	struct peer_dial *pd = &p->dials[worker];
 	struct half *half = half_place_for(h, false);
 	struct session_dial d = {.expect = p->name, .emit = emit, .emit_arg = half};
 
-	p->dial.next = now + HANDSHAKE_BACKOFF_MIN; /* if it cannot even begin */
-	if (!half || draw_cid(d.cid, 0))
+	pd->next = now + HANDSHAKE_BACKOFF_MIN; /* if it cannot even begin */
+	if (!half || draw_cid(d.cid, worker))
 		return;
-	half->worker = 0;
-	half->socket = &h->engine->workers[0].io.udp;
-	half->path.remote = sp->endpoints[p->dial.endpoint % sp->nendpoints];
+	half->worker = worker;
+	half->path.socket = worker ? UDP_OWN : UDP_GROUP;
+	half->socket = &h->engine->workers[worker].io.udp[half->path.socket];
+	half->path.remote = sp->endpoints[pd->endpoint % sp->nendpoints];
 	half->path.local.family = 0;
 	if (!udp_reaches(half->socket, &half->path.remote)) { /* IPv6 from a host without it */
 		memset(half, 0, sizeof(*half));
-		p->dial.endpoint++;
+		pd->endpoint++;
 		return;
 	}
 	peer_set_state(p, PEER_CONNECTING, NULL, time(NULL));
@@ -227,14 +248,38 @@ static void dial(struct handshake *h, const struct snapshot_peer *sp, int64_t no
 		return;
 	}
 	half->peer = peer_get(p);
-	p->dial.half = half;
+	pd->half = half;
 	h->dials++;
 }
 
 static bool dial_due(const struct snapshot_peer *sp)
 {
-	return sp->nendpoints && !sp->peer->dial.half &&
-	       (sp->peer->dial.wanted || (sp->keep_up && !atomic_load(&sp->peer->lanes)));
+	const struct peer_dial *d = &sp->peer->dials[0];
+
+	return sp->nendpoints && !d->half &&
+	       (d->wanted || (sp->keep_up && !atomic_load(&sp->peer->lanes)));
+}
+
+/* The first worker's are open to most peers, the others' to few. */
+static int64_t dials_further(struct handshake *h, const struct snapshot_peer *sp, int64_t now)
+{
+	int64_t next = INT64_MAX;
+
+	for (unsigned i = 1; i < h->engine->nworkers; i++) {
+		const struct peer_dial *d = &sp->peer->dials[i];
+
+		if (!d->wanted) {
+			sp->peer->further &= ~(1u << i);
+			continue;
+		}
+		if (d->half || !sp->nendpoints)
+			continue;
+		if (d->next <= now)
+			dial(h, sp, i, now);
+		else if (d->next < next)
+			next = d->next;
+	}
+	return next;
 }
 
 /* Those that a packet waits for, or the others. Returns when the next is due. */
@@ -244,15 +289,21 @@ static int64_t dials_of(struct handshake *h, bool wanted, int64_t now)
 
 	for (unsigned i = 0; i < h->snapshot->npeers; i++) {
 		const struct snapshot_peer *sp = &h->snapshot->peers[i];
+		const struct peer_dial *d = &sp->peer->dials[0];
+		int64_t further;
 
-		if (sp->peer->dial.wanted != wanted || !dial_due(sp))
+		if (wanted && sp->peer->further) {
+			further = dials_further(h, sp, now);
+			next = further < next ? further : next;
+		}
+		if (d->wanted != wanted || !dial_due(sp))
 			continue;
 		if (!wanted && h->dials >= HANDSHAKE_DIALS_MAX)
 			break; /* one that ends makes room, and brings us here */
-		if (sp->peer->dial.next <= now)
-			dial(h, sp, now);
-		else if (sp->peer->dial.next < next)
-			next = sp->peer->dial.next;
+		if (d->next <= now)
+			dial(h, sp, 0, now);
+		else if (d->next < next)
+			next = d->next;
 	}
 	return next;
 }
@@ -293,12 +344,21 @@ static void cookies_age(struct handshake *h, int64_t now)
 	h->cookie_born = now;
 }
 
+/* A lane that comes from where a peer is known to be is the first; another is spread by its port. */
+static unsigned worker_for(const struct handshake *h, const struct endpoint *remote)
+{
+	unsigned n = h->engine->nworkers;
+
+	return n == 1 || snapshot_announced(h->snapshot, remote) ? 0
+	                                                         : workers_by_port(remote->port, n);
+}
+
 /* A datagram that begins a handshake, or brings its cookie back. */
-static void accept_hello(struct handshake *h, unsigned worker, const struct stranger *d,
-                         int64_t now)
+static void accept_hello(struct handshake *h, const struct stranger *d, int64_t now)
 {
 	uint8_t address[ADDRESS_BYTES];
 	const struct addr *source = &d->path.remote.addr;
+	unsigned worker = worker_for(h, &d->path.remote);
 	struct half *old, *half, reply = {.path = d->path, .worker = worker};
 	struct session_accept a = {
 		.address = address,
@@ -316,13 +376,13 @@ static void accept_hello(struct handshake *h, unsigned worker, const struct stra
 		return;
 	}
 	cookies_age(h, now);
-	reply.socket = &h->engine->workers[worker].io.udp;
+	reply.socket = &h->engine->workers[worker].io.udp[UDP_GROUP];
 	address_bytes(address, &d->path.remote);
 	if (draw_cid(a.cid, worker) ||
 	    session_listener_feed(h->listener, &a, d->data, d->len, now, &reply.session) != 1)
 		return;
 	/* Its cookie came back: it is where it says, and what it began before is over. */
-	old = half_by_remote(h, &d->path.remote, true);
+	old = half_by_path(h, worker, &d->path, true);
 	if (old)
 		half_free(h, old);
 	reply.stranger = !snapshot_knows(h->snapshot, source);
@@ -384,10 +444,12 @@ static void datagram(struct handshake *h, unsigned worker, const struct stranger
 			forward_late(h, d, cid);
 		return;
 	}
-	ours = half_by_remote(h, &d->path.remote, false);
-	theirs = half_by_remote(h, &d->path.remote, true);
-	if (session_is_new_hello(theirs ? theirs->session : NULL, d->data, d->len)) {
-		accept_hello(h, worker, d, now);
+	ours = half_by_path(h, worker, &d->path, false);
+	theirs = half_by_path(h, worker, &d->path, true);
+	/* Nobody has a reason to begin with us at a port from which we dial. */
+	if (d->path.socket == UDP_GROUP &&
+	    session_is_new_hello(theirs ? theirs->session : NULL, d->data, d->len)) {
+		accept_hello(h, d, now);
 		return;
 	}
 	if (!ours && !theirs)
@@ -399,6 +461,27 @@ static void datagram(struct handshake *h, unsigned worker, const struct stranger
 }
 
 /* -- the thread ------------------------------------------------------------------------------------ */
+
+static void dials_want(struct peer *p, unsigned workers)
+{
+	for (unsigned i = 0; i < WORKERS_MAX; i++)
+		p->dials[i].wanted |= workers >> i & 1;
+	p->further |= workers & ~1u;
+}
+
+/* Where load asks for more, what came meanwhile, or failed just now, need not be dialled. */
+static void want(const struct handshake *h, const struct stranger *s, int64_t now)
+{
+	struct peer *p = s->wanted;
+	unsigned workers = s->workers;
+
+	if (s->more)
+		workers &= ~atomic_load(&p->active);
+	for (unsigned i = 0; s->more && i < h->engine->nworkers; i++)
+		if (p->dials[i].next > now)
+			workers &= ~(1u << i);
+	dials_want(p, workers);
+}
 
 /* true: more waits. A box that is not empty wakes nobody. */
 static bool strangers_round(struct handshake *h, int64_t now)
@@ -413,7 +496,7 @@ static bool strangers_round(struct handshake *h, int64_t now)
 		for (unsigned n = 0; n < WORKER_STRANGER_SLOTS && (s = mailbox_next(&w->strangers));
 		     n++) {
 			if (s->wanted) {
-				s->wanted->dial.wanted = true;
+				want(h, s, now);
 				peer_put(s->wanted);
 			} else {
 				datagram(h, i, s, now);
@@ -446,8 +529,9 @@ static void snapshot_changed(struct handshake *h)
 	struct session_listener *l;
 
 	for (unsigned i = 0; i < h->snapshot->npeers; i++)
-		if (h->snapshot->peers[i].fresh)
-			h->snapshot->peers[i].peer->dial.wanted = true;
+		if (h->snapshot->peers[i].fresh) /* each lane proves the present certificate */
+			dials_want(h->snapshot->peers[i].peer,
+			           1 | atomic_load(&h->snapshot->peers[i].peer->active));
 	for (unsigned i = 0; i < HANDSHAKE_HALF_MAX; i++) {
 		struct half *half = &h->halves[i];
 		const struct snapshot_peer *sp;
@@ -468,7 +552,7 @@ static void snapshot_changed(struct handshake *h)
 
 static void handshake_poll(struct handshake *h, int64_t next, int64_t now)
 {
-	struct pollfd fds[ENGINE_WORKERS_MAX + 1];
+	struct pollfd fds[WORKERS_MAX + 1];
 	unsigned n = h->engine->nworkers;
 	uint64_t kicks;
 

@@ -34,7 +34,7 @@ struct half {
 	struct udp_path path;
 	struct peer *peer; /* whom we dialled, a reference; NULL: it came to us */
 	bool stranger;
-	unsigned worker; /* whose the lane will be */
+	unsigned worker; /* whose the lane will be: path.socket is one of its sockets */
 };
 
 struct handshake {

@@ -7,6 +7,7 @@
  */
 #include "gateway/engine/engine.h"
 #include "gateway/engine/judge.h"
+#include "gateway/engine/steer.h"
 #include "gateway/engine/worker.h"
 
 #include <errno.h>
@@ -23,7 +24,23 @@ static void merge_end(struct worker *w)
 	io_write_end(&w->io, &vnet, w->merge.segments);
 }
 
-static void deliver(struct worker *w, uint8_t *data, const struct ip_view *ip, bool elided)
+/* Where a flow's packets are written, there the kernel brings those that go the other way. So each flow
+ * has a home among the workers, and is written to the queue of that one, once it has a lane to the peer.
+ */
+static unsigned home(const struct worker *w, const struct peer *p, const struct ip_view *ip)
+{
+	unsigned active = atomic_load_explicit(&p->active, memory_order_relaxed), at;
+
+	if (!(active & ~(1u << w->id)))
+		return w->id;
+	at = (unsigned)(steer_flow(ip) % w->engine->nworkers);
+	if (active >> at & 1)
+		return at;
+	return active >> w->id & 1 ? w->id : (unsigned)__builtin_ctz(active);
+}
+
+static void deliver(struct worker *w, const struct peer *p, uint8_t *data, const struct ip_view *ip,
+                    bool elided)
 {
 	struct offload_merge *m = &w->merge;
 
@@ -32,7 +49,7 @@ static void deliver(struct worker *w, uint8_t *data, const struct ip_view *ip, b
 		return;
 	}
 	merge_end(w);
-	io_write_begin(&w->io);
+	io_write_begin(&w->io, home(w, p, ip));
 	offload_merge_start(m, data, ip, elided);
 	m->closed |= ip->proto == IPPROTO_UDP && !w->io.uso;
 	io_write_piece(&w->io, data, ip->total);
@@ -56,7 +73,7 @@ static enum drop inbound_packet(struct worker *w, struct lane *l, uint8_t *data,
 		if (why != DROP_NONE)
 			return why;
 	}
-	deliver(w, data, ip, elided);
+	deliver(w, l->peer, data, ip, elided);
 	return DROP_NONE;
 }
 
@@ -79,8 +96,8 @@ static void inbound_packets(struct worker *w, struct lane *l, int64_t now)
 		packets++;
 		bytes += f->packets[i].ip.total;
 	}
-	count_add(&l->peer->rx_packets, packets);
-	count_add(&l->peer->rx_bytes, bytes);
+	count_add(&l->slot->rx_packets, packets);
+	count_add(&l->slot->rx_bytes, bytes);
 }
 
 static void inbound_control(struct worker *w, struct lane *l, int64_t now)
@@ -96,6 +113,7 @@ static void inbound_control(struct worker *w, struct lane *l, int64_t now)
 		l->unanswered = unanswered; /* an answer is no question */
 		return;
 	}
+	lane_answered(w, l, w->frame.stamp);
 	rtt = ((uint64_t)now - w->frame.stamp) / 1000;
 	if (rtt < 60000000) /* a stamp of ours */
 		atomic_store_explicit(&l->peer->rtt_us, (uint32_t)rtt, memory_order_relaxed);
@@ -115,7 +133,7 @@ static enum drop inbound_record(struct worker *w, struct lane *l, uint8_t *data,
 	}
 	if (n < 0)
 		return n == -EALREADY ? DROP_REPLAYED : DROP_BAD_TAG;
-	lane_heard(w, l, now);
+	lane_heard(w, l, n > 0, now);
 	if (!n) {
 		count_add(&w->counters.control, 1);
 		return DROP_NONE;
@@ -130,7 +148,7 @@ static enum drop inbound_record(struct worker *w, struct lane *l, uint8_t *data,
 	return DROP_NONE;
 }
 
-/* DROP_NONE: delivered, a control record, or the handshake thread's now. */
+/* DROP_NONE: delivered, a control record, or another thread's now. */
 static enum drop inbound_datagram(struct worker *w, const struct udp_path *path, uint8_t *data,
                                   size_t len, int64_t now)
 {
@@ -141,8 +159,10 @@ static enum drop inbound_datagram(struct worker *w, const struct udp_path *path,
 		return inbound_record(w, l, data, len, now);
 	if (!cid && !session_datagram_handshake(data, len))
 		return DROP_NOT_DTLS;
+	if (cid && cid[0] != w->id)
+		return pass_datagram(w, cid, path, data, len);
 	/* A half-open session's, or noise: cheap to send, so it may not crowd out hellos. */
-	if (cid && (cid[0] != w->id || mailbox_waiting(&w->strangers) >= WORKER_CID_SLOTS))
+	if (cid && mailbox_waiting(&w->strangers) >= WORKER_CID_SLOTS)
 		return DROP_UNKNOWN_CID;
 	return worker_stranger(w, path, data, len);
 }
@@ -183,6 +203,17 @@ static void inbound_run(struct worker *w, struct io_arrival *a, int64_t now)
 void inbound_batch(struct worker *w, int64_t now)
 {
 	for (unsigned i = 0; i < w->io.narrivals; i++)
-		inbound_run(w, &w->io.arrivals[i], now);
+		inbound_run(w, w->io.arrived[i], now);
+	merge_end(w);
+}
+
+void inbound_passed(struct worker *w, const struct udp_path *path, uint8_t *data, size_t len,
+                    int64_t now)
+{
+	dropped(w, inbound_datagram(w, path, data, len, now));
+}
+
+void inbound_passed_end(struct worker *w)
+{
 	merge_end(w);
 }

@@ -11,7 +11,8 @@
 /* syscalls(engine, before the filter): ioctl mmap madvise */
 
 #define LARGE_PAGE   ((size_t)2 << 20)
-#define MEMORY       (IO_STRIDE * (IO_READS + IO_ARRIVALS + IO_RUNS) + IO_SMALL_ROOM)
+#define ARRIVALS     (UDP_SOCKETS * IO_ARRIVALS)
+#define MEMORY       (IO_STRIDE * (IO_READS + ARRIVALS + IO_RUNS) + IO_SMALL_ROOM)
 #define RUN_MAX      (UDP_RUN_MAX - 29) /* 65507: what UDP over IPv4 holds */
 #define READS_MIN    2
 #define READS_BIG    4    /* of super-packets: a turn's bytes stay in the cache */
@@ -20,7 +21,11 @@
 
 enum { KIND_READ, KIND_ARRIVAL, KIND_RUN, KIND_WRITE, KIND_BITS = 2 };
 
-_Static_assert(IO_READS + IO_ARRIVALS + IO_RUNS + IO_WRITES <= RING_ENTRIES, "room in the ring");
+/* Files of the ring: ours in the order of enum udp_which behind the queue that is read, then all queues. */
+enum { FILE_TUN, FILE_UDP, FILE_QUEUES = FILE_UDP + UDP_SOCKETS };
+
+_Static_assert(IO_READS + ARRIVALS + IO_RUNS + IO_WRITES <= RING_ENTRIES, "room in the ring");
+_Static_assert(FILE_QUEUES + WORKERS_MAX <= RING_FILES_MAX, "room for the files");
 
 /* -- buffers -------------------------------------------------------------------------------------- */
 
@@ -39,33 +44,52 @@ static int memory_get(struct io *io)
 	/* Where there are none, small ones do. */
 	madvise(at, MEMORY, MADV_HUGEPAGE);
 	madvise(io->memory, len, MADV_DONTDUMP); /* plaintext of others */
-	memset(at, 0, MEMORY);
+	/* A further worker may have nothing to do, and then its buffers cost nothing. */
+	if (io->tun_fd == io->queues[0])
+		memset(at, 0, MEMORY);
 	io->read_buffers = at;
 	io->arrival_buffers = io->read_buffers + (size_t)IO_READS * IO_STRIDE;
-	io->run_buffers = io->arrival_buffers + (size_t)IO_ARRIVALS * IO_STRIDE;
+	io->run_buffers = io->arrival_buffers + (size_t)ARRIVALS * IO_STRIDE;
 	io->small = io->run_buffers + (size_t)IO_RUNS * IO_STRIDE;
 	for (unsigned i = 0; i < IO_RUNS; i++)
 		io->runs[i].data = io->run_buffers + (size_t)i * IO_STRIDE;
 	return 0;
 }
 
-int io_init(struct io *io, int tun_fd, int udp_fd, struct counters *counters)
+static bool ring_up(struct io *io)
+{
+	int files[RING_FILES_MAX];
+
+	files[FILE_TUN] = io->tun_fd;
+	for (unsigned s = 0; s < UDP_SOCKETS; s++)
+		files[FILE_UDP + s] = s < io->nsockets ? io->udp[s].fd : -1;
+	memcpy(files + FILE_QUEUES, io->queues, io->nqueues * sizeof(*files));
+	return ring_init(&io->ring, RING_ENTRIES, files, FILE_QUEUES + io->nqueues) == 0;
+}
+
+int io_init(struct io *io, const struct io_files *f, struct counters *counters)
 {
 	int err;
 
 	memset(io, 0, sizeof(*io));
-	io->tun_fd = tun_fd;
+	memcpy(io->queues, f->queues, f->nqueues * sizeof(*io->queues));
+	io->nqueues = f->nqueues;
+	io->tun_fd = f->queues[f->own];
 	io->counters = counters;
 	io->want_reads = READS_MIN;
-	io->want_arrivals = 1;
-	if (tun_offloads_on(tun_fd, &io->uso) < 0)
+	if (tun_offloads_on(io->tun_fd, &io->uso) < 0)
 		io->uso = false; /* packets come whole then, which is slow and right */
-	err = udp_prepare(&io->udp, udp_fd);
-	if (!err)
-		err = memory_get(io);
+	for (unsigned s = 0; s < UDP_SOCKETS && f->udp[s] >= 0; s++) {
+		err = udp_prepare(&io->udp[s], f->udp[s]);
+		if (err)
+			return err;
+		io->want_arrivals[s] = 1;
+		io->nsockets++;
+	}
+	err = memory_get(io);
 	if (err)
 		return err;
-	io->ringed = ring_init(&io->ring, RING_ENTRIES, tun_fd, udp_fd) == 0;
+	io->ringed = ring_up(io);
 	return 0;
 }
 
@@ -85,12 +109,14 @@ static void run_singly(struct io *io, struct io_run *r)
 {
 	size_t at = 0;
 
-	io->udp.segments = false;
+	struct udp_socket *s = &io->udp[r->path.socket];
+
+	s->segments = false;
 	r->result = (int)r->len;
 	while (at < r->len) {
 		size_t n = r->len - at < r->segment ? r->len - at : r->segment;
 
-		if (!udp_send(&io->udp, &r->path, r->data + at, n))
+		if (!udp_send(s, &r->path, r->data + at, n))
 			r->result = -EIO;
 		at += n;
 	}
@@ -121,7 +147,7 @@ static int run_prepare(struct io *io, struct io_run *r)
 {
 	if (!r->records)
 		return 0; /* a place was asked for, and nothing sealed into it */
-	udp_message_out(&io->udp, &r->message, &r->path, r->data, r->len,
+	udp_message_out(&io->udp[r->path.socket], &r->message, &r->path, r->data, r->len,
 	                r->records > 1 ? r->segment : 0);
 	return 1;
 }
@@ -130,7 +156,7 @@ static void writes_now(struct io *io)
 {
 	for (unsigned i = 0; i < io->nwrites; i++) {
 		struct io_write *w = &io->writes[i];
-		ssize_t n = writev(io->tun_fd, io->pieces + w->first, (int)w->pieces);
+		ssize_t n = writev(io->queues[w->queue], io->pieces + w->first, (int)w->pieces);
 
 		w->result = n < 0 ? -errno : 0;
 	}
@@ -143,7 +169,9 @@ static void runs_now(struct io *io)
 
 		if (run_prepare(io, r))
 			r->result =
-				sendmsg(io->udp.fd, &r->message.m, MSG_DONTWAIT) < 0 ? -errno : 0;
+				sendmsg(io->udp[r->path.socket].fd, &r->message.m, MSG_DONTWAIT) < 0
+					? -errno
+					: 0;
 	}
 }
 
@@ -153,8 +181,8 @@ static void writes_queue(struct io *io)
 		struct io_write *w = &io->writes[i];
 
 		w->result = -EIO;
-		ring_writev(&io->ring, io->pieces + w->first, w->pieces,
-		            (uint64_t)i << KIND_BITS | KIND_WRITE);
+		ring_writev(&io->ring, FILE_QUEUES + (int)w->queue, io->pieces + w->first,
+		            w->pieces, (uint64_t)i << KIND_BITS | KIND_WRITE);
 	}
 }
 
@@ -165,7 +193,8 @@ static void runs_queue(struct io *io)
 
 		r->result = -EIO;
 		if (run_prepare(io, r))
-			ring_send(&io->ring, &r->message.m, (uint64_t)i << KIND_BITS | KIND_RUN);
+			ring_send(&io->ring, FILE_UDP + r->path.socket, &r->message.m,
+			          (uint64_t)i << KIND_BITS | KIND_RUN);
 	}
 }
 
@@ -247,18 +276,41 @@ static uint8_t *read_buffer(const struct io *io, unsigned i)
 	return io->read_buffers + (size_t)i * IO_STRIDE + IO_READ_AT - TUN_VNET_LEN;
 }
 
+static void datagrams_queue(struct io *io, unsigned socket)
+{
+	unsigned first = socket * IO_ARRIVALS;
+
+	for (unsigned i = first; i < first + io->want_arrivals[socket]; i++) {
+		io->arrival_results[i] = -EAGAIN;
+		ring_recv(&io->ring, FILE_UDP + (int)socket, &io->arrivals[i].message.m,
+		          (uint64_t)i << KIND_BITS | KIND_ARRIVAL);
+	}
+}
+
 static void arrive_queue(struct io *io)
 {
 	for (unsigned i = 0; i < io->want_reads; i++) {
 		io->read_results[i] = -EAGAIN;
-		ring_read(&io->ring, read_buffer(io, i), TUN_READ_MAX,
+		ring_read(&io->ring, FILE_TUN, read_buffer(io, i), TUN_READ_MAX,
 		          (uint64_t)i << KIND_BITS | KIND_READ);
 	}
-	for (unsigned i = 0; i < io->want_arrivals; i++) {
-		io->arrival_results[i] = -EAGAIN;
-		ring_recv(&io->ring, &io->arrivals[i].message.m,
-		          (uint64_t)i << KIND_BITS | KIND_ARRIVAL);
+	for (unsigned s = 0; s < io->nsockets; s++)
+		datagrams_queue(io, s);
+}
+
+static void datagrams_now(struct io *io, unsigned socket)
+{
+	unsigned i = socket * IO_ARRIVALS, end = i + io->want_arrivals[socket];
+
+	for (; i < end; i++) {
+		ssize_t n = recvmsg(io->udp[socket].fd, &io->arrivals[i].message.m, MSG_DONTWAIT);
+
+		io->arrival_results[i] = n < 0 ? -errno : (int)n;
+		if (n < 0)
+			break;
 	}
+	while (++i < end)
+		io->arrival_results[i] = -EAGAIN;
 }
 
 static void arrive_now(struct io *io)
@@ -274,15 +326,8 @@ static void arrive_now(struct io *io)
 	}
 	while (++i < io->want_reads)
 		io->read_results[i] = -EAGAIN;
-	for (i = 0; i < io->want_arrivals; i++) {
-		ssize_t n = recvmsg(io->udp.fd, &io->arrivals[i].message.m, MSG_DONTWAIT);
-
-		io->arrival_results[i] = n < 0 ? -errno : (int)n;
-		if (n < 0)
-			break;
-	}
-	while (++i < io->want_arrivals)
-		io->arrival_results[i] = -EAGAIN;
+	for (unsigned s = 0; s < io->nsockets; s++)
+		datagrams_now(io, s);
 }
 
 /* A batch doubles while it comes full. */
@@ -291,6 +336,25 @@ static unsigned next_want(unsigned got, unsigned wanted, unsigned least, unsigne
 	unsigned next = got == wanted ? wanted * 2 : got + 1;
 
 	return next > most ? most : next < least ? least : next;
+}
+
+static void datagrams_arrived(struct io *io, unsigned socket)
+{
+	unsigned got = 0;
+
+	for (unsigned i = 0; i < io->want_arrivals[socket]; i++) {
+		struct io_arrival *a = &io->arrivals[socket * IO_ARRIVALS + i];
+		int n = io->arrival_results[socket * IO_ARRIVALS + i];
+
+		if (n <= 0)
+			continue;
+		a->len = (size_t)n;
+		a->segment = udp_message_read(&a->message, a->len, &a->path);
+		a->path.socket = (uint8_t)socket;
+		io->arrived[io->narrivals++] = a;
+		got = i + 1;
+	}
+	io->want_arrivals[socket] = next_want(got, io->want_arrivals[socket], 1, IO_ARRIVALS);
 }
 
 static void arrived(struct io *io)
@@ -309,29 +373,29 @@ static void arrived(struct io *io)
 		io->bytes += r->len;
 		io->nreads++;
 	}
-	for (unsigned i = 0; i < io->want_arrivals; i++) {
-		struct io_arrival *a = &io->arrivals[i];
-
-		a->len = io->arrival_results[i] < 0 ? 0 : (size_t)io->arrival_results[i];
-		if (!a->len)
-			continue;
-		a->segment = udp_message_read(&a->message, a->len, &a->path);
-		io->narrivals = i + 1;
-	}
+	for (unsigned s = 0; s < io->nsockets; s++)
+		datagrams_arrived(io, s);
 	io->want_reads =
 		next_want(io->nreads, io->want_reads, READS_MIN,
 	                  io->nreads && io->bytes / io->nreads > BIG ? READS_BIG : IO_READS);
-	io->want_arrivals = next_want(io->narrivals, io->want_arrivals, 1, IO_ARRIVALS);
 }
 
-void io_turn(struct io *io)
+static void datagrams_want(struct io *io, unsigned socket)
 {
-	for (unsigned i = 0; i < io->want_arrivals; i++) {
+	unsigned first = socket * IO_ARRIVALS;
+
+	for (unsigned i = first; i < first + io->want_arrivals[socket]; i++) {
 		struct io_arrival *a = &io->arrivals[i];
 
 		a->data = io->arrival_buffers + (size_t)i * IO_STRIDE;
 		udp_message_in(&a->message, a->data, UDP_RUN_MAX);
 	}
+}
+
+void io_turn(struct io *io)
+{
+	for (unsigned s = 0; s < io->nsockets; s++)
+		datagrams_want(io, s);
 	if (io->ringed) {
 		writes_queue(io);
 		runs_queue(io);
@@ -357,7 +421,7 @@ static struct io_run *run_last(struct io *io)
 static bool run_takes(const struct io *io, const struct io_run *r, const struct udp_path *path,
                       size_t size)
 {
-	return r && !r->closed && io->udp.segments && size <= r->segment &&
+	return r && !r->closed && io->udp[path->socket].segments && size <= r->segment &&
 	       r->records < IO_RUN_RECORDS && r->len + size <= RUN_MAX &&
 	       udp_path_equal(&r->path, path);
 }
@@ -393,13 +457,14 @@ void io_placed(struct io *io, size_t size, unsigned packets)
 
 /* -- packets for the device ----------------------------------------------------------------------- */
 
-void io_write_begin(struct io *io)
+void io_write_begin(struct io *io, unsigned queue)
 {
 	struct io_write *w;
 
 	if (io->nwrites == IO_WRITES || io->npieces + IO_WRITE_PIECES > IO_PIECES)
 		writes_leave(io);
 	w = &io->writes[io->nwrites];
+	w->queue = queue;
 	w->first = io->npieces++;
 	w->pieces = 1;
 	io->pieces[w->first] = (struct iovec){.iov_base = w->vnet, .iov_len = TUN_VNET_LEN};

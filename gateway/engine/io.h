@@ -13,11 +13,12 @@
 #include "gateway/counters.h"
 #include "gateway/engine/ring.h"
 #include "gateway/engine/udp.h"
+#include "gateway/workers.h"
 #include "tun/offload.h"
 #include "tun/tun.h"
 
 #define IO_READS        64 /* packets from the device, a turn */
-#define IO_ARRIVALS     4  /* buffers of datagrams, a turn */
+#define IO_ARRIVALS     4  /* buffers of datagrams, a turn and socket */
 #define IO_RUNS         32
 #define IO_RUN_RECORDS  64 /* the kernel's limit */
 #define IO_WRITES       128
@@ -38,7 +39,7 @@ struct io_read {
 struct io_arrival {
 	struct udp_path path;
 	uint8_t *data;
-	size_t len, segment; /* len 0: nothing after all; segment: see udp_message_read */
+	size_t len, segment; /* segment: see udp_message_read */
 	struct udp_message message;
 };
 
@@ -56,22 +57,35 @@ struct io_write {
 	uint8_t vnet[TUN_VNET_LEN];
 	unsigned first, pieces;
 	unsigned packets; /* that were put together in it */
+	unsigned queue;   /* of the device: who reads the answers */
 	int result;
 };
 
+/* The caller's. A packet may be written to any queue of the device, and is read from one's own: where
+ * a flow is written, there the kernel brings what goes the other way.
+ */
+struct io_files {
+	const int *queues;
+	unsigned nqueues, own;
+	int udp[UDP_SOCKETS]; /* -1: none */
+};
+
 struct io {
-	int tun_fd;
-	struct udp_socket udp;
+	int tun_fd; /* of the queue that is read */
+	int queues[WORKERS_MAX];
+	unsigned nqueues;
+	struct udp_socket udp[UDP_SOCKETS];
+	unsigned nsockets;
 	struct counters *counters;
 	bool uso;    /* the device takes merged UDP */
 	bool ringed; /* false: ordinary calls */
 	struct ring ring;
-	unsigned want_reads, want_arrivals; /* of the next turn: doubled while they come full */
+	unsigned want_reads, want_arrivals[UDP_SOCKETS]; /* of the next turn: doubled while full */
 	unsigned nreads, narrivals;
 	size_t bytes; /* of the reads */
 	struct io_read reads[IO_READS];
-	struct io_arrival arrivals[IO_ARRIVALS];
-	int read_results[IO_READS], arrival_results[IO_ARRIVALS];
+	struct io_arrival arrivals[UDP_SOCKETS * IO_ARRIVALS], *arrived[UDP_SOCKETS * IO_ARRIVALS];
+	int read_results[IO_READS], arrival_results[UDP_SOCKETS * IO_ARRIVALS];
 	unsigned nruns, nwrites, npieces;
 	size_t small_used;
 	struct io_run runs[IO_RUNS];
@@ -81,11 +95,11 @@ struct io {
 	size_t memory_len;
 };
 
-/* 0, -ENOMEM, -errno of the socket. The descriptors stay the caller's. */
-int io_init(struct io *io, int tun_fd, int udp_fd, struct counters *counters);
+/* 0, -ENOMEM, -errno of a socket. The descriptors stay the caller's. */
+int io_init(struct io *io, const struct io_files *files, struct counters *counters);
 void io_clear(struct io *io);
 
-/* Sends what was made, reads what is there: reads[0..nreads), arrivals[0..narrivals). */
+/* Sends what was made, reads what is there: reads[0..nreads), arrived[0..narrivals). */
 void io_turn(struct io *io);
 /* Only the first half of it. Not between io_write_begin and io_write_end. */
 void io_leave(struct io *io);
@@ -100,7 +114,7 @@ uint8_t *io_place(struct io *io, const struct udp_path *path, size_t size);
 void io_placed(struct io *io, size_t size, unsigned packets);
 
 /* Begins a packet for the device, whose pieces follow; io_write_end gives it its vnet header. */
-void io_write_begin(struct io *io);
+void io_write_begin(struct io *io, unsigned queue);
 /* false: it takes no more pieces. */
 bool io_write_room(const struct io *io);
 void io_write_piece(struct io *io, uint8_t *data, size_t len);

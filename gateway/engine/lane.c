@@ -7,11 +7,6 @@
 #include <stdlib.h>
 #include <string.h>
 
-static struct peer_slot *slot_of(struct worker *w, struct lane *l)
-{
-	return &l->peer->slots[w->id];
-}
-
 /* Nested is uthash's macro. NOLINTNEXTLINE(readability-function-size) */
 struct lane *lane_find(struct worker *w, const uint8_t *cid)
 {
@@ -50,8 +45,8 @@ enum drop lane_send(struct worker *w, struct lane *l, uint8_t *plain, size_t len
 	io_placed(&w->io, (size_t)n, packets);
 	if (packets) {
 		l->last_data = now;
-		count_add(&l->peer->tx_packets, packets);
-		count_add(&l->peer->tx_bytes, len);
+		count_add(&l->slot->tx_packets, packets);
+		count_add(&l->slot->tx_bytes, len);
 	}
 	if (!l->unanswered) {
 		l->unanswered = now;
@@ -71,18 +66,52 @@ ssize_t lane_open(struct worker *w, struct lane *l, uint8_t *datagram, size_t le
 	return n;
 }
 
-static void ping(struct worker *w, struct lane *l, int64_t now)
+static enum drop ping_stamped(struct worker *w, struct lane *l, uint64_t stamp, int64_t now)
 {
 	uint8_t frame[FRAME_PING_LEN + 1];
 
-	frame_format_ping(frame, FRAME_PING, (uint64_t)now);
+	frame_format_ping(frame, FRAME_PING, stamp);
 	l->last_ping = now;
-	lane_send(w, l, frame, FRAME_PING_LEN, 0, now); /* a lost one is asked again */
+	return lane_send(w, l, frame, FRAME_PING_LEN, 0, now);
+}
+
+/* A lost one is asked again. Its stamp is even: no mark's. */
+static void ping(struct worker *w, struct lane *l, int64_t now)
+{
+	ping_stamped(w, l, (uint64_t)now & ~1ULL, now);
+}
+
+static void let_through(struct worker *w, struct lane *l)
+{
+	if (l->marked_for)
+		pass_through(w, l->peer, l->marked_for);
+	l->marked_for = 0;
+}
+
+void lane_mark(struct worker *w, struct lane *l, unsigned workers, int64_t now)
+{
+	uint64_t stamp = (uint64_t)now | 1;
+
+	l->mark = stamp > l->mark ? stamp : l->mark + 2; /* each has one of its own */
+	l->marked_for |= workers;
+	if (ping_stamped(w, l, l->mark, now) != DROP_NONE)
+		let_through(w, l);
+}
+
+void lane_answered(struct worker *w, struct lane *l, uint64_t stamp)
+{
+	if (stamp == l->mark)
+		let_through(w, l);
 }
 
 static bool answers(const struct lane *l, int64_t now)
 {
 	return !l->unanswered || now - l->unanswered < LANE_PING;
+}
+
+bool lane_ours_first(const struct worker *w, const struct peer *p)
+{
+	return strcmp(w->snapshot->self_name, p->name) < 0;
 }
 
 /* One that answers, before one that does not. Of twins, born of both sides dialling at once, the one
@@ -92,7 +121,7 @@ static bool answers(const struct lane *l, int64_t now)
  */
 static bool better(const struct worker *w, const struct lane *a, const struct lane *b, int64_t now)
 {
-	bool smaller = strcmp(w->snapshot->self_name, a->peer->name) < 0;
+	bool smaller = lane_ours_first(w, a->peer);
 	int64_t apart = a->born - b->born;
 
 	if (answers(a, now) != answers(b, now))
@@ -136,21 +165,37 @@ static void send_waiting(struct worker *w, struct lane *l, int64_t now)
 	}
 }
 
+/* Workers that have one, beside this. */
+static unsigned elsewhere(const struct worker *w, struct peer *p)
+{
+	return atomic_load_explicit(&p->active, memory_order_relaxed) & ~(1u << w->id);
+}
+
 static void make_active(struct worker *w, struct lane *l, int64_t now)
 {
-	struct peer_slot *s = slot_of(w, l);
+	struct peer_slot *s = l->slot;
+	bool first = !s->active;
 
 	if (s->active)
 		put_aside(s, s->active);
 	take_aside(s, l);
 	s->active = l;
-	peer_set_session(l->peer, session_peer(l->session), &l->path.remote,
+	/* Where the peer is: not at a port from which it dials further lanes, if we know better. */
+	peer_set_session(l->peer, session_peer(l->session),
+	                 w->id && elsewhere(w, l->peer) ? NULL : &l->path.remote,
 	                 session_kex(l->session), session_cipher(l->session));
+	pass_ended(w, l->peer);
 	send_waiting(w, l, now);
+	if (!first)
+		return;
+	atomic_fetch_or(&l->peer->active, 1u << w->id);
+	if (w->engine->nworkers > 1) {
+		atomic_fetch_add(&w->engine->lanes_news, 1);
+		engine_wake(w->engine, ~(1u << w->id));
+	}
 }
 
-/* The best of the proven lanes sends; one that is not proven only if there is no other. */
-static void choose(struct worker *w, struct peer_slot *s, int64_t now)
+static struct lane *best_of(struct worker *w, const struct peer_slot *s, int64_t now)
 {
 	struct lane *best = s->active;
 
@@ -158,8 +203,24 @@ static void choose(struct worker *w, struct peer_slot *s, int64_t now)
 		if (!best || (l->proven && !best->proven) ||
 		    (l->proven == best->proven && better(w, l, best, now)))
 			best = l;
-	if (best && best != s->active)
+	return best;
+}
+
+/* The best of the proven lanes sends. One that is not proven may not be known to the peer's worker yet:
+ * what came by it would take a way round, and what comes next overtake it. If it is the first of ours,
+ * packets went by another worker's: those are through before.
+ */
+static void choose(struct worker *w, struct peer *p, int64_t now)
+{
+	struct peer_slot *s = &p->slots[w->id];
+	struct lane *best = best_of(w, s, now);
+
+	if (!best)
+		pass_ended(w, p);
+	else if (best != s->active && best->proven && (s->active || pass_over(w, p, now)))
 		make_active(w, best, now);
+	if (!s->active)
+		atomic_fetch_and(&p->active, ~(1u << w->id));
 }
 
 /* Nested is uthash's macro. NOLINTNEXTLINE(readability-function-size) */
@@ -176,27 +237,28 @@ void lane_adopt(struct worker *w, struct handover *h, int64_t now)
 	}
 	l->session = h->session;
 	l->peer = h->peer;
+	l->slot = &l->peer->slots[w->id];
 	l->path = h->path;
 	l->worker = w;
 	l->born = l->last_rx = l->last_data = now;
 	session_set_emit(l->session, emit, l);
 	memcpy(l->cid, session_cid(l->session), sizeof(l->cid));
 	HASH_ADD(hh, w->lanes, cid, SESSION_CID_LEN, l);
-	put_aside(slot_of(w, l), l);
+	put_aside(l->slot, l);
 	ping(w, l, now); /* up means that a record of the peer opened: ask for one */
 	worker_tick_by(w, now + LANE_PING);
-	choose(w, slot_of(w, l), now);
+	choose(w, l->peer, now);
 }
 
-void lane_heard(struct worker *w, struct lane *l, int64_t now)
+void lane_heard(struct worker *w, struct lane *l, bool data, int64_t now)
 {
 	l->last_rx = now;
 	l->unanswered = 0;
-	if (l->proven)
+	if (l->proven || !data)
 		return;
 	l->proven = true;
 	atomic_fetch_add(&l->peer->lanes, 1);
-	choose(w, slot_of(w, l), now);
+	choose(w, l->peer, now);
 	peer_set_state(l->peer, PEER_UP, "", time(NULL));
 	engine_changed(w->engine);
 }
@@ -221,7 +283,7 @@ static void peer_without_lane(struct worker *w, struct peer *p, bool rest, const
 /* Nested is uthash's macro. NOLINTNEXTLINE(readability-function-size) */
 void lane_end(struct worker *w, struct lane *l, const char *error, bool goodbye, int64_t now)
 {
-	struct peer_slot *s = slot_of(w, l);
+	struct peer_slot *s = l->slot;
 	bool rest = rests(w, l, error), last;
 
 	last = l->proven ? atomic_fetch_sub(&l->peer->lanes, 1) == 1
@@ -234,9 +296,10 @@ void lane_end(struct worker *w, struct lane *l, const char *error, bool goodbye,
 		take_aside(s, l);
 	/* It is in there. NOLINTNEXTLINE(clang-analyzer-core.NullDereference) */
 	HASH_DEL(w->lanes, l);
+	let_through(w, l);
+	choose(w, l->peer, now);
 	if (last)
 		peer_without_lane(w, l->peer, rest, error, now);
-	choose(w, s, now);
 	session_free(l->session);
 	peer_put(l->peer);
 	free(l);
@@ -247,20 +310,27 @@ static int64_t least(int64_t a, int64_t b)
 	return a < b ? a : b;
 }
 
-/* Opened for a packet, and no packet came for long: it goes, both ends agree or the next one opens it. */
+static int64_t idle_after(const struct worker *w, const struct lane *l)
+{
+	return w->id && elsewhere(w, l->peer) ? LANE_SPARE : LANE_IDLE;
+}
+
+/* Opened for a packet, or for many, and none came for long: it goes, both ends agree or the next one
+ * opens it. The last one of a peer that is to be up stays, whichever worker's it is.
+ */
 static bool idle(const struct worker *w, const struct lane *l, int64_t now)
 {
 	const struct snapshot_peer *sp;
 
-	if (now - l->last_data < LANE_IDLE)
+	if (now - l->last_data < idle_after(w, l))
 		return false;
 	sp = snapshot_find(w->snapshot, l->peer->name);
-	return !sp || !sp->keep_up;
+	return !sp || !sp->keep_up || (w->id && elsewhere(w, l->peer));
 }
 
 static int64_t tick_active(struct worker *w, struct lane *l, int64_t now)
 {
-	int64_t ask;
+	int64_t ask, idle_at;
 
 	if (l->unanswered && now - l->unanswered >= LANE_DEAD) {
 		lane_end(w, l, "the peer answers no more", true, now);
@@ -278,7 +348,7 @@ static int64_t tick_active(struct worker *w, struct lane *l, int64_t now)
 	if (now >= ask) {
 		ping(w, l, now);
 		ask = now + LANE_PING;
-		choose(w, slot_of(w, l), now); /* another may answer */
+		choose(w, l->peer, now); /* another may answer */
 	}
 	if (session_wants_rekey(l->session) || now - l->born >= LANE_AGE_MAX) {
 		if (now >= l->rekey_at && worker_want(w, l->peer, now))
@@ -289,7 +359,8 @@ static int64_t tick_active(struct worker *w, struct lane *l, int64_t now)
 	}
 	if (l->unanswered)
 		ask = least(ask, l->unanswered + LANE_DEAD);
-	return least(ask, l->last_data + LANE_IDLE > now ? l->last_data + LANE_IDLE : INT64_MAX);
+	idle_at = l->last_data + idle_after(w, l);
+	return least(ask, idle_at > now ? idle_at : INT64_MAX);
 }
 
 /* A lane that another took over from only listens, and goes once nobody speaks on it. One that is
@@ -321,10 +392,39 @@ int64_t lanes_tick(struct worker *w, int64_t now)
 			continue;
 		}
 		next = least(next, session_deadline(l->session));
-		next = least(next, slot_of(w, l)->active == l ? tick_active(w, l, now)
-		                                              : tick_other(w, l, now));
+		if (!l->slot->active)
+			choose(w, l->peer,
+			       now); /* it held packets back, or has yet to begin with it */
+		if (l->slot->pass.held)
+			next = least(next, l->slot->pass.held + PASS_HELD_MAX);
+		next = least(next,
+		             l->slot->active == l ? tick_active(w, l, now) : tick_other(w, l, now));
 	}
 	return next;
+}
+
+/* The smaller name dials first: a moment later the other has what it needs. */
+static void judge_load(struct worker *w, struct lane *l, int64_t now)
+{
+	uint64_t n = l->slot->rx_packets + l->slot->tx_packets;
+	int64_t windows = (now - l->counted_at) / WORKER_LOAD_WINDOW;
+	unsigned missing = ((1u << w->engine->nworkers) - 1) & ~l->peer->active;
+	bool load = l->counted_at && n - l->counted > (uint64_t)(LANE_LOAD * windows);
+
+	l->counted = n;
+	l->counted_at = now;
+	l->loaded = !load ? 0 : windows > 2 ? 1 : l->loaded + 1;
+	if (missing && l->loaded >= (lane_ours_first(w, l->peer) ? 1 : LANE_PATIENCE))
+		worker_want_more(w, l->peer, missing, now);
+}
+
+void lanes_loaded(struct worker *w, int64_t now)
+{
+	struct lane *l, *tmp;
+
+	HASH_ITER(hh, w->lanes, l, tmp)
+		if (l->slot->active == l)
+			judge_load(w, l, now);
 }
 
 void lanes_judge(struct worker *w, int64_t now)

@@ -23,6 +23,9 @@
 #define LANE_AGE_MAX   SECONDS(3600) /* rekey by a fresh handshake */
 #define LANE_REKEY     SECONDS(30)   /* asked for, and none has taken over: ask again */
 #define LANE_IDLE      SECONDS(600)  /* without a packet: closed, unless it is to be open always */
+#define LANE_SPARE     SECONDS(60)   /* so soon if there are others: load opened it */
+#define LANE_LOAD      64            /* packets in WORKER_LOAD_WINDOW that are load */
+#define LANE_PATIENCE  5             /* windows */
 
 struct worker;
 
@@ -34,9 +37,10 @@ struct lane {
 	struct outbound *batch, **batch_end; /* of this turn, in order; NULL: none */
 	struct worker *worker;               /* its owner */
 	struct session *session;
-	struct peer *peer; /* a reference */
+	struct peer *peer;      /* a reference */
+	struct peer_slot *slot; /* the worker's, of that peer */
 	struct udp_path path;
-	bool proven;       /* a record of the peer opened */
+	bool proven;       /* a record of the peer's worker opened */
 	bool dead;         /* seals no more */
 	int64_t rekey_at;  /* past it a successor is asked for (again), once it is due */
 	int64_t last_data; /* a packet went out or came in */
@@ -44,6 +48,11 @@ struct lane {
 	int64_t last_rx;
 	int64_t unanswered; /* when we first sent since last_rx; 0: nothing since */
 	int64_t last_ping;
+	uint64_t mark;       /* stamp of the ping whose answer says that */
+	unsigned marked_for; /* what these workers passed on is through */
+	uint64_t counted;    /* packets, at the time */
+	int64_t counted_at;  /* when load was looked at */
+	unsigned loaded;     /* windows in a row in which there was load */
 };
 
 /* The handshake thread's gift: a session that is up, its peer (a reference), where it is; or, with
@@ -67,14 +76,24 @@ enum drop lane_send(struct worker *w, struct lane *l, uint8_t *plain, size_t len
 /* As session_open. */
 ssize_t lane_open(struct worker *w, struct lane *l, uint8_t *datagram, size_t len, uint8_t **plain,
                   int64_t now);
-/* A record opened. */
-void lane_heard(struct worker *w, struct lane *l, int64_t now);
+/* Asks for an answer behind all that went by it; then pass_through, or once the lane is gone. */
+void lane_mark(struct worker *w, struct lane *l, unsigned workers, int64_t now);
+/* An answer. */
+void lane_answered(struct worker *w, struct lane *l, uint64_t stamp);
+/* A record opened: of data, which comes from the peer's worker, or one that its handshake thread may have
+ * sent.
+ */
+void lane_heard(struct worker *w, struct lane *l, bool data, int64_t now);
 /* Takes it out and frees it; goodbye: tells the peer. error is for status; NULL: it was not needed any
  * more, and nobody dials for it.
  */
 void lane_end(struct worker *w, struct lane *l, const char *error, bool goodbye, int64_t now);
 /* Pings, retransmissions, deaths. Returns when it wants to be called again. */
 int64_t lanes_tick(struct worker *w, int64_t now);
+/* Of two nodes that want a further lane at once one dials: the other leaves it LANE_PATIENCE windows. */
+bool lane_ours_first(const struct worker *w, const struct peer *p);
+/* The worker was at work for half of a window: what carries much asks for further lanes. */
+void lanes_loaded(struct worker *w, int64_t now);
 /* After a change of snapshot: lanes of peers that are gone, or have joined anew, end. */
 void lanes_judge(struct worker *w, int64_t now);
 void lanes_end_all(struct worker *w, int64_t now);

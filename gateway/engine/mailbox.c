@@ -8,36 +8,43 @@
 
 /* syscalls(engine): read write */
 
-int mailbox_init(struct mailbox *m, size_t slot, uint32_t slots)
+int mailbox_init_beside(struct mailbox *m, size_t slot, uint32_t slots, int fd)
 {
-	int err;
-
 	if (!slots || (slots & (slots - 1)))
 		return -EINVAL;
 	m->slot = (slot + 63) & ~(size_t)63; /* no two slots share a cache line */
 	m->slots = aligned_alloc(64, m->slot * slots);
 	if (!m->slots)
 		return -ENOMEM;
-	m->fd = eventfd(0, EFD_NONBLOCK | EFD_CLOEXEC);
-	if (m->fd < 0) {
-		err = -errno;
-		goto fail_eventfd;
-	}
+	m->fd = fd;
+	m->shared = true;
 	m->mask = slots - 1;
 	atomic_init(&m->head, 0);
 	atomic_init(&m->tail, 0);
 	return 0;
-fail_eventfd:
-	free(m->slots);
-	m->slots = NULL;
-	return err;
+}
+
+int mailbox_init(struct mailbox *m, size_t slot, uint32_t slots)
+{
+	int fd = eventfd(0, EFD_NONBLOCK | EFD_CLOEXEC), err;
+
+	if (fd < 0)
+		return -errno;
+	err = mailbox_init_beside(m, slot, slots, fd);
+	if (err) {
+		close(fd);
+		return err;
+	}
+	m->shared = false;
+	return 0;
 }
 
 void mailbox_clear(struct mailbox *m)
 {
 	if (!m->slots)
 		return;
-	close(m->fd);
+	if (!m->shared)
+		close(m->fd);
 	free(m->slots);
 	m->slots = NULL;
 }
@@ -71,13 +78,18 @@ void mailbox_post(struct mailbox *m)
 		return; /* the counter is full: the reader is awake anyway */
 }
 
-void *mailbox_next(struct mailbox *m)
+void *mailbox_peek(struct mailbox *m, uint32_t n)
 {
 	uint32_t head = atomic_load_explicit(&m->head, memory_order_relaxed);
 
-	if (atomic_load(&m->tail) == head)
+	if (atomic_load(&m->tail) - head <= n)
 		return NULL;
-	return m->slots + (size_t)(head & m->mask) * m->slot;
+	return m->slots + (size_t)((head + n) & m->mask) * m->slot;
+}
+
+void *mailbox_next(struct mailbox *m)
+{
+	return mailbox_peek(m, 0);
 }
 
 void mailbox_done(struct mailbox *m)

@@ -7,6 +7,7 @@
  */
 #pragma once
 #include <stdatomic.h>
+#include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
 
@@ -17,10 +18,13 @@ struct mailbox {
 	size_t slot;
 	uint8_t *slots;
 	int fd;
+	bool shared; /* another's descriptor wakes the reader */
 };
 
 /* slots is a power of two. 0 or -errno. */
 int mailbox_init(struct mailbox *m, size_t slot, uint32_t slots);
+/* One more of a reader that sleeps on the descriptor fd of another, and then looks into all. */
+int mailbox_init_beside(struct mailbox *m, size_t slot, uint32_t slots, int fd);
 void mailbox_clear(struct mailbox *m);
 
 /* Writer: a slot to fill, NULL if the box is full. */
@@ -33,6 +37,10 @@ uint32_t mailbox_waiting(const struct mailbox *m);
 
 /* Reader: the oldest slot, NULL if empty; valid until mailbox_done. */
 void *mailbox_next(struct mailbox *m);
+/* Reader: the n-th behind the oldest, NULL if there are not so many; each wants a mailbox_done. A reader
+ * that has yet to give some back must not sleep: nobody would wake it.
+ */
+void *mailbox_peek(struct mailbox *m, uint32_t n);
 void mailbox_done(struct mailbox *m);
 /* Reader, before it looks for the next slot after a sleep: the wake-up is consumed. */
 void mailbox_awake(struct mailbox *m);

@@ -74,26 +74,50 @@ static void cut_up(struct worker *w, struct lane *l, const struct outbound *o, i
 	}
 }
 
-/* No lane yet: whole packets, with their checksums, wait for one. */
-static void wait(struct worker *w, struct peer *peer, const struct outbound *o, int64_t now)
+/* A whole packet, with its checksum, waits for a lane. */
+static enum drop wait(struct worker *w, struct peer *peer, uint8_t *data, size_t len, bool elided,
+                      int64_t now)
+{
+	struct ip_view ip;
+
+	if (!peer->slots[w->id].pass.held) {
+		atomic_store_explicit(&peer->wanted, now, memory_order_relaxed);
+		worker_want(w, peer, now);
+	}
+	if (elided && ip_parse(&ip, data, len) == 0)
+		offload_finish(data, &ip);
+	return waiting_add(&w->waiting, peer, data, len, now) ? DROP_NONE : DROP_NO_SESSION;
+}
+
+/* We have no lane: by another worker's, if that has one. */
+static enum drop aside(struct worker *w, struct peer *peer, const struct addr *dst, uint8_t *data,
+                       size_t len, bool elided, int64_t now)
+{
+	int by = pass_by(w, peer, now);
+
+	if (by < 0)
+		return wait(w, peer, data, len, elided, now);
+	if (len > PASS_DATA)
+		return DROP_TOO_BIG;
+	data[0] |= elided ? FRAME_ELIDED : 0;
+	return pass_packet(w, (unsigned)by, dst, data, len) ? DROP_NONE : DROP_WORKER_BEHIND;
+}
+
+static void set_aside(struct worker *w, struct peer *peer, const struct outbound *o, int64_t now)
 {
 	struct offload_cut cut;
 	bool partial;
 	uint8_t *data;
 	size_t len;
 
-	atomic_store_explicit(&peer->wanted, now, memory_order_relaxed);
-	worker_want(w, peer, now);
 	if (!cut_start(w, &cut, o))
 		return;
 	while (offload_cut_next(&cut, &data, &len, &partial)) {
-		struct ip_view ip;
+		enum drop why = aside(w, peer, &o->ip.dst, data, len, partial, now);
 
 		count_add(&w->counters.tun_read, 1);
-		if (partial && ip_parse(&ip, data, len) == 0)
-			offload_finish(data, &ip);
-		if (!waiting_add(&w->waiting, peer, data, len, now))
-			count_add(&w->counters.drops[DROP_NO_SESSION], 1);
+		if (why != DROP_NONE)
+			count_add(&w->counters.drops[why], 1);
 	}
 }
 
@@ -110,7 +134,7 @@ static void answer(struct worker *w, struct outbound *o, int64_t now)
 	if (!len || !ratelimit_take(&w->answers, &o->ip.src, now))
 		return;
 	memcpy(o->read->packet, error, len);
-	io_write_begin(&w->io);
+	io_write_begin(&w->io, w->id);
 	io_write_piece(&w->io, o->read->packet, len);
 	io_write_end(&w->io, &vnet, 0);
 }
@@ -151,7 +175,7 @@ static enum drop sort(struct worker *w, struct outbound *o, int64_t now)
 	}
 	lane = peer->slots[w->id].active;
 	if (!lane) {
-		wait(w, peer, o, now);
+		set_aside(w, peer, o, now);
 		return DROP_NONE;
 	}
 	if (!lane->batch) {
@@ -184,4 +208,34 @@ void outbound_batch(struct worker *w, int64_t now)
 		l->batch = NULL;
 	}
 	w->busy = NULL;
+}
+
+/* -- of other workers ----------------------------------------------------------------------------- */
+
+void outbound_passed_end(struct worker *w, int64_t now)
+{
+	if (w->passing)
+		bundle_flush(w, w->passing, now);
+	w->passing = NULL;
+}
+
+/* Read and judged by another worker. If our lane has gone meanwhile it is lost, too: where that worker
+ * sends its next ones, or lets them wait, it would come behind them.
+ */
+void outbound_passed(struct worker *w, const struct addr *dst, uint8_t *data, size_t len,
+                     int64_t now)
+{
+	const struct snapshot *s = w->snapshot;
+	struct peer *peer = route_lookup(s->routes, dst);
+	struct lane *lane = NULL;
+
+	if (peer && peer != s->self)
+		lane = peer->slots[w->id].active;
+	if (lane != w->passing)
+		outbound_passed_end(w, now);
+	w->passing = lane;
+	if (lane)
+		bundle_add(w, lane, data, len, now);
+	else
+		count_add(&w->counters.drops[DROP_NO_SESSION], 1);
 }

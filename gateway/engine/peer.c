@@ -16,10 +16,11 @@ const char *peer_state_name(enum peer_state s)
 
 int peer_new(struct peer **out, const char *name)
 {
-	struct peer *p = calloc(1, sizeof(*p));
+	struct peer *p = aligned_alloc(_Alignof(struct peer), sizeof(*p));
 
 	if (!p)
 		return -ENOMEM;
+	memset(p, 0, sizeof(*p));
 	if (pthread_mutex_init(&p->lock, NULL)) {
 		free(p);
 		return -ENOMEM;
@@ -40,9 +41,10 @@ void peer_put(struct peer *p)
 {
 	if (!p || atomic_fetch_sub_explicit(&p->refs, 1, memory_order_acq_rel) != 1)
 		return;
-	assert(!p->dial.half); /* each of these held a reference */
-	for (unsigned i = 0; i < ENGINE_WORKERS_MAX; i++)
+	for (unsigned i = 0; i < WORKERS_MAX; i++) { /* each of these held a reference */
+		assert(!p->dials[i].half);
 		assert(!p->slots[i].active && !p->slots[i].others && !p->slots[i].waiting);
+	}
 	pthread_mutex_destroy(&p->lock);
 	free(p);
 }
@@ -65,7 +67,8 @@ void peer_set_session(struct peer *p, const struct cert_info *info, const struct
                       const char *kex, const char *cipher)
 {
 	pthread_mutex_lock(&p->lock);
-	p->status.endpoint = *at;
+	if (at)
+		p->status.endpoint = *at;
 	p->status.cert_not_after = info->not_after;
 	p->status.incarnation = info->incarnation;
 	p->status.labels = info->labels;
@@ -79,4 +82,17 @@ void peer_read_status(struct peer *p, struct peer_status *out)
 	pthread_mutex_lock(&p->lock);
 	*out = p->status;
 	pthread_mutex_unlock(&p->lock);
+}
+
+void peer_read_counts(const struct peer *p, struct peer_counts *out)
+{
+	memset(out, 0, sizeof(*out));
+	for (unsigned i = 0; i < WORKERS_MAX; i++) {
+		const struct peer_slot *s = &p->slots[i];
+
+		out->rx_bytes += atomic_load_explicit(&s->rx_bytes, memory_order_relaxed);
+		out->tx_bytes += atomic_load_explicit(&s->tx_bytes, memory_order_relaxed);
+		out->rx_packets += atomic_load_explicit(&s->rx_packets, memory_order_relaxed);
+		out->tx_packets += atomic_load_explicit(&s->tx_packets, memory_order_relaxed);
+	}
 }

@@ -35,9 +35,9 @@ static int restrict_to(struct io_uring *u)
 	return io_uring_register_restrictions(u, r, OPERATIONS + 3);
 }
 
-static void read_entry(struct io_uring_sqe *e, void *buf, unsigned len, uint64_t number)
+static void read_entry(struct io_uring_sqe *e, int file, void *buf, unsigned len, uint64_t number)
 {
-	io_uring_prep_read(e, RING_TUN, buf, len, ANY_OFFSET);
+	io_uring_prep_read(e, file, buf, len, ANY_OFFSET);
 	e->rw_flags = RWF_NOWAIT;
 	e->flags = IOSQE_FIXED_FILE;
 	e->user_data = number;
@@ -55,7 +55,7 @@ static int probe(struct ring *r)
 	int result = -EIO, err;
 	char none;
 
-	if (!ring_read(r, &none, 0, 0))
+	if (!ring_read(r, 0, &none, 0, 0))
 		return -ENOMEM;
 	err = ring_submit(r, note, &result);
 	if (err)
@@ -63,12 +63,11 @@ static int probe(struct ring *r)
 	return result == -EOPNOTSUPP || result == -EACCES || result == -EPERM ? result : 0;
 }
 
-int ring_init(struct ring *r, unsigned entries, int tun_fd, int udp_fd)
+int ring_init(struct ring *r, unsigned entries, const int *files, unsigned n)
 {
 	struct io_uring_params p = {.flags = IORING_SETUP_R_DISABLED | IORING_SETUP_CQSIZE |
 	                                     IORING_SETUP_COOP_TASKRUN,
 	                            .cq_entries = 2 * entries};
-	const int files[] = {[RING_TUN] = tun_fd, [RING_UDP] = udp_fd};
 	int err;
 
 	memset(r, 0, sizeof(*r));
@@ -79,7 +78,7 @@ int ring_init(struct ring *r, unsigned entries, int tun_fd, int udp_fd)
 	}
 	if (err)
 		return err;
-	err = io_uring_register_files(&r->u, files, 2);
+	err = io_uring_register_files(&r->u, files, n);
 	if (!err)
 		err = restrict_to(&r->u);
 	if (!err)
@@ -105,54 +104,55 @@ static struct io_uring_sqe *entry(struct ring *r)
 	return e;
 }
 
-bool ring_read(struct ring *r, void *buf, unsigned len, uint64_t number)
+bool ring_read(struct ring *r, int file, void *buf, unsigned len, uint64_t number)
 {
 	struct io_uring_sqe *e = entry(r);
 
 	if (!e)
 		return false;
-	read_entry(e, buf, len, number);
+	read_entry(e, file, buf, len, number);
 	return true;
 }
 
-bool ring_writev(struct ring *r, const struct iovec *pieces, unsigned n, uint64_t number)
+bool ring_writev(struct ring *r, int file, const struct iovec *pieces, unsigned n, uint64_t number)
 {
 	struct io_uring_sqe *e = entry(r);
 
 	if (!e)
 		return false;
-	io_uring_prep_writev(e, RING_TUN, pieces, n, ANY_OFFSET);
+	io_uring_prep_writev(e, file, pieces, n, ANY_OFFSET);
 	e->rw_flags = RWF_NOWAIT;
 	e->flags = IOSQE_FIXED_FILE;
 	e->user_data = number;
 	return true;
 }
 
-static void message_entry(struct io_uring_sqe *e, int operation, struct msghdr *m, uint64_t number)
+static void message_entry(struct io_uring_sqe *e, int operation, int file, struct msghdr *m,
+                          uint64_t number)
 {
-	io_uring_prep_rw(operation, e, RING_UDP, m, 1, 0);
+	io_uring_prep_rw(operation, e, file, m, 1, 0);
 	e->msg_flags = MSG_DONTWAIT;
 	e->flags = IOSQE_FIXED_FILE;
 	e->user_data = number;
 }
 
-bool ring_recv(struct ring *r, struct msghdr *m, uint64_t number)
+bool ring_recv(struct ring *r, int file, struct msghdr *m, uint64_t number)
 {
 	struct io_uring_sqe *e = entry(r);
 
 	if (!e)
 		return false;
-	message_entry(e, IORING_OP_RECVMSG, m, number);
+	message_entry(e, IORING_OP_RECVMSG, file, m, number);
 	return true;
 }
 
-bool ring_send(struct ring *r, struct msghdr *m, uint64_t number)
+bool ring_send(struct ring *r, int file, struct msghdr *m, uint64_t number)
 {
 	struct io_uring_sqe *e = entry(r);
 
 	if (!e)
 		return false;
-	message_entry(e, IORING_OP_SENDMSG, m, number);
+	message_entry(e, IORING_OP_SENDMSG, file, m, number);
 	return true;
 }
 
@@ -204,6 +204,7 @@ static bool refused(struct ring *r, const struct io_uring_sqe *e)
 	return is;
 }
 
+/* The ring has two files, the second a socket. */
 static bool restricted(struct ring *r, int fd)
 {
 	const struct io_uring_sqe hostile[] = {
@@ -212,13 +213,13 @@ static bool restricted(struct ring *r, int fd)
 	         .fd = AT_FDCWD,
 	         .addr = (uintptr_t) "/",
 	         .open_flags = O_RDONLY},
-		{.opcode = IORING_OP_CONNECT, .flags = IOSQE_FIXED_FILE, .fd = RING_UDP},
-		{.opcode = IORING_OP_ACCEPT, .flags = IOSQE_FIXED_FILE, .fd = RING_UDP},
-		{.opcode = IORING_OP_CLOSE, .flags = IOSQE_FIXED_FILE, .fd = RING_UDP},
+		{.opcode = IORING_OP_CONNECT, .flags = IOSQE_FIXED_FILE, .fd = 1},
+		{.opcode = IORING_OP_ACCEPT, .flags = IOSQE_FIXED_FILE, .fd = 1},
+		{.opcode = IORING_OP_CLOSE, .flags = IOSQE_FIXED_FILE, .fd = 1},
 		{.opcode = IORING_OP_NOP, .flags = IOSQE_FIXED_FILE},
 		/* One of the four, but on a file that is not registered; and one with a flag more. */
 		{.opcode = IORING_OP_READ, .fd = fd},
-		{.opcode = IORING_OP_READ, .flags = IOSQE_FIXED_FILE | IOSQE_ASYNC, .fd = RING_UDP},
+		{.opcode = IORING_OP_READ, .flags = IOSQE_FIXED_FILE | IOSQE_ASYNC, .fd = 1},
 	};
 
 	for (size_t i = 0; i < sizeof(hostile) / sizeof(*hostile); i++)
@@ -234,7 +235,7 @@ int ring_check(void)
 
 	if (socketpair(AF_UNIX, SOCK_DGRAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0, pair) < 0)
 		return -errno;
-	err = ring_init(&r, CHECK_ENTRIES, pair[0], pair[1]);
+	err = ring_init(&r, CHECK_ENTRIES, pair, 2);
 	if (!err) {
 		err = restricted(&r, pair[0]) ? 0 : -EKEYREJECTED;
 		ring_clear(&r);

@@ -157,3 +157,12 @@ bool snapshot_knows(const struct snapshot *s, const struct addr *a)
 {
 	return bsearch(a, s->known, s->nknown, sizeof(*s->known), by_addr) != NULL;
 }
+
+bool snapshot_announced(const struct snapshot *s, const struct endpoint *e)
+{
+	for (unsigned i = 0; i < s->npeers; i++)
+		for (unsigned j = 0; j < s->peers[i].nendpoints; j++)
+			if (endpoint_equal(&s->peers[i].endpoints[j], e))
+				return true;
+	return false;
+}

@@ -65,3 +65,5 @@ const char *snapshot_refuses(const struct snapshot *s, const struct peer *p,
                              const struct cert_info *info);
 /* Is it an endpoint address of a peer? Those are no strangers. */
 bool snapshot_knows(const struct snapshot *s, const struct addr *a);
+/* Is it an endpoint of a peer, port and all? */
+bool snapshot_announced(const struct snapshot *s, const struct endpoint *e);

@@ -154,7 +154,8 @@ static void add_local(struct msghdr *m, int family, const struct addr *local)
 
 bool udp_path_equal(const struct udp_path *a, const struct udp_path *b)
 {
-	return endpoint_equal(&a->remote, &b->remote) && addr_equal(&a->local, &b->local);
+	return a->socket == b->socket && endpoint_equal(&a->remote, &b->remote) &&
+	       addr_equal(&a->local, &b->local);
 }
 
 static void message_over(struct udp_message *m, uint8_t *data, size_t len)

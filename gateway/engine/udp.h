@@ -24,9 +24,16 @@ struct udp_socket {
 	bool segments; /* the kernel takes runs; off once a device refused one */
 };
 
+enum udp_which {
+	UDP_GROUP, /* at our port, one of a group: by the connection ID each worker has its own */
+	UDP_OWN,   /* at a port of its own, from which a further worker dials */
+	UDP_SOCKETS
+};
+
 struct udp_path {
 	struct endpoint remote;
 	struct addr local; /* family 0: let the kernel choose */
+	uint8_t socket;    /* enum udp_which, of the worker whose the lane is */
 };
 
 /* What recvmsg and sendmsg want to see. Stays where it is until the call is made. */

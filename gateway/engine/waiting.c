@@ -48,9 +48,10 @@ unsigned waiting_count(const struct waiting *w)
 bool waiting_add(struct waiting *w, struct peer *p, const uint8_t *data, size_t len, int64_t now)
 {
 	struct waiting_packet *e = at(w, w->tail);
+	const struct peer_slot *s = &p->slots[w->worker];
 
 	if (w->tail - w->head == WAITING_ROOM || len > WAITING_PACKET ||
-	    p->slots[w->worker].waiting == WAITING_PER_PEER)
+	    (s->waiting >= WAITING_PER_PEER && !s->pass.held))
 		return false;
 	e->peer = peer_get(p);
 	e->since = now;
@@ -72,6 +73,17 @@ struct waiting_packet *waiting_take(struct waiting *w, const struct peer *p)
 			leave(w, e);
 			return e;
 		}
+	return NULL;
+}
+
+struct peer *waiting_peer(const struct waiting *w, uint32_t *i)
+{
+	while (*i != w->tail) {
+		struct peer *p = at(w, (*i)++)->peer;
+
+		if (p)
+			return p;
+	}
 	return NULL;
 }
 

@@ -2,7 +2,8 @@
 /* waiting - packets that wait for a session, so that a conversation's first one is not lost.
  *
  * One room per worker, in order of arrival, bounded in all and per peer; each packet leaves with its
- * peer's first lane or is dropped after WAITING_TIME.
+ * peer's first lane or is dropped after WAITING_TIME. Those that are held for a moment only, because
+ * they may not overtake others (pass.h), may fill the room.
  */
 #pragma once
 #include "gateway/engine/peer.h"
@@ -34,6 +35,8 @@ bool waiting_add(struct waiting *w, struct peer *p, const uint8_t *data, size_t 
  * bytes are good until the next call. NULL: none.
  */
 struct waiting_packet *waiting_take(struct waiting *w, const struct peer *p);
+/* The peer of the next packet from *at on, and *at behind it; NULL: none. *at is waiting->head at first. */
+struct peer *waiting_peer(const struct waiting *w, uint32_t *at);
 /* Drops those that waited too long; how many. */
 unsigned waiting_expire(struct waiting *w, int64_t now);
 /* When waiting_expire wants to be called; INT64_MAX: never. */

@@ -24,7 +24,7 @@
 #define ANSWERS_KEY        0x9e3779b97f4a7c15 /* no secret: those who are answered are our own */
 #define SPIN_LUCK          16 /* of the last spins' results that are remembered, about */
 
-int worker_init(struct worker *w, struct engine *e, unsigned id, int tun_fd, int udp_fd)
+int worker_init(struct worker *w, struct engine *e, unsigned id, const struct io_files *files)
 {
 	int err;
 
@@ -45,11 +45,16 @@ int worker_init(struct worker *w, struct engine *e, unsigned id, int tun_fd, int
 	if (err)
 		goto fail_refusals;
 	ratelimit_init(&w->answers, ANSWERS_KEY, ANSWERS_PER_SECOND, ANSWERS_BURST);
-	err = io_init(&w->io, tun_fd, udp_fd, &w->counters);
+	err = pass_init(w, e->nworkers);
+	if (err)
+		goto fail_pass;
+	err = io_init(&w->io, files, &w->counters);
 	if (err)
 		goto fail_io;
 	return 0;
 fail_io:
+	pass_clear(w);
+fail_pass:
 	refusals_clear(&w->refusals);
 fail_refusals:
 	waiting_clear(&w->waiting);
@@ -83,21 +88,22 @@ static void free_strangers(struct worker *w)
 	}
 }
 
-/* After both threads have ended. */
+/* After all threads have ended. */
 void worker_clear(struct worker *w)
 {
 	free_handovers(w);
 	free_strangers(w);
 	io_clear(&w->io);
 	refusals_clear(&w->refusals);
+	pass_clear(w);
 	waiting_clear(&w->waiting);
 	mailbox_clear(&w->strangers);
 	mailbox_clear(&w->adopt);
 }
 
-bool worker_want(struct worker *w, struct peer *p, int64_t now)
+static bool ask(struct worker *w, struct peer *p, unsigned workers, bool more, int64_t *asked,
+                int64_t now)
 {
-	int64_t *asked = &p->slots[w->id].asked;
 	struct stranger *s;
 
 	if (*asked && now - *asked < SECONDS(1))
@@ -107,8 +113,22 @@ bool worker_want(struct worker *w, struct peer *p, int64_t now)
 		return false;
 	*asked = now;
 	s->wanted = peer_get(p);
+	s->workers = workers;
+	s->more = more;
 	mailbox_post(&w->strangers);
 	return true;
+}
+
+bool worker_want(struct worker *w, struct peer *p, int64_t now)
+{
+	unsigned worker = atomic_load_explicit(&p->active, memory_order_relaxed) ? w->id : 0;
+
+	return ask(w, p, 1u << worker, false, &p->slots[w->id].asked, now);
+}
+
+void worker_want_more(struct worker *w, struct peer *p, unsigned workers, int64_t now)
+{
+	ask(w, p, workers, true, &p->slots[w->id].asked_more, now);
 }
 
 enum drop worker_stranger(struct worker *w, const struct udp_path *path, const uint8_t *data,
@@ -148,10 +168,32 @@ static void adopt_round(struct worker *w, int64_t now)
 
 /* A tick looks at all lanes, and each of a thousand idle ones wants one at a time of its own. */
 #define TICK_APART (20 * 1000000LL)
+/* Another worker has a lane that packets may wait for here. */
+static void heed_news(struct worker *w, int64_t now)
+{
+	unsigned news = atomic_load_explicit(&w->engine->lanes_news, memory_order_acquire);
+
+	if (news == w->news)
+		return;
+	w->news = news;
+	pass_waiting(w, now);
+}
+
+/* Worth a few more lanes? */
+static void judge_load(struct worker *w, int64_t now)
+{
+	if (now - w->load_since < WORKER_LOAD_WINDOW)
+		return;
+	if (2 * w->worked > now - w->load_since)
+		lanes_loaded(w, now);
+	w->load_since = now;
+	w->worked = 0;
+}
 
 /* Returns how long the thread may sleep. */
 static int64_t worker_round(struct worker *w, int64_t now)
 {
+	bool passed = false;
 	int64_t waiting;
 	unsigned expired;
 
@@ -167,6 +209,14 @@ static int64_t worker_round(struct worker *w, int64_t now)
 	io_turn(&w->io);
 	outbound_batch(w, now);
 	inbound_batch(w, now);
+	if (w->engine->nworkers > 1) {
+		heed_news(w, now);
+		pass_done(w);
+		passed = pass_round(w, now);
+		judge_load(w, now);
+		if (w->holds)
+			worker_tick_by(w, now);
+	}
 	expired = waiting_expire(&w->waiting, now);
 	count_add(&w->counters.drops[DROP_NO_SESSION], expired);
 	if (now >= w->tick) {
@@ -177,21 +227,23 @@ static int64_t worker_round(struct worker *w, int64_t now)
 		next = lanes_tick(w, now);
 		worker_tick_by(w, next < now + TICK_APART ? now + TICK_APART : next);
 	}
-	if (io_pending(&w->io) || w->io.nreads || w->io.narrivals)
+	if (passed || io_pending(&w->io) || w->io.nreads || w->io.narrivals)
 		return now;
 	waiting = waiting_deadline(&w->waiting);
 	return w->tick < waiting ? w->tick : waiting;
 }
 
-static void sleep_until(struct worker *w, struct pollfd fds[3], int64_t next, int64_t now)
+enum { WAKE_TUN, WAKE_MAILBOX, WAKE_UDP, WAKES = WAKE_UDP + UDP_SOCKETS };
+
+static void sleep_until(struct worker *w, struct pollfd fds[WAKES], int64_t next, int64_t now)
 {
 	rcu_leave(&w->engine->snapshot);
-	poll(fds, 3, clock_poll_ms(next, now));
+	poll(fds, WAKE_UDP + w->io.nsockets, clock_poll_ms(next, now));
 	rcu_thread_online();
-	if (fds[2].revents)
+	if (fds[WAKE_MAILBOX].revents)
 		mailbox_awake(&w->adopt);
-	if (fds[0].revents & (POLLERR | POLLHUP)) {
-		fds[0].fd = -1; /* it would wake us for ever */
+	if (fds[WAKE_TUN].revents & (POLLERR | POLLHUP)) {
+		fds[WAKE_TUN].fd = -1; /* it would wake us for ever */
 		engine_device_gone(w->engine);
 	}
 }
@@ -250,17 +302,21 @@ static void spin_won(struct worker *w, int64_t now)
 void *worker_main(void *arg)
 {
 	struct worker *w = arg;
-	struct pollfd fds[] = {
-		{.fd = w->io.tun_fd, .events = POLLIN},
-		{.fd = w->io.udp.fd, .events = POLLIN},
-		{.fd = w->adopt.fd, .events = POLLIN},
+	struct pollfd fds[WAKES] = {
+		[WAKE_TUN] = {.fd = w->io.tun_fd, .events = POLLIN},
+		[WAKE_MAILBOX] = {.fd = w->adopt.fd, .events = POLLIN},
 	};
+	int64_t before = 0; /* when a round began that was work; 0: it was not */
 
+	for (unsigned i = 0; i < w->io.nsockets; i++)
+		fds[WAKE_UDP + i] = (struct pollfd){.fd = w->io.udp[i].fd, .events = POLLIN};
 	rcu_register_thread();
 	while (!atomic_load(&w->engine->stop)) {
-		int64_t now = clock_now();
-		int64_t next = worker_round(w, now);
+		int64_t now = clock_now(), next;
 
+		w->worked += before ? now - before : 0;
+		next = worker_round(w, now);
+		before = next <= now ? now : 0;
 		if (next > now && !spins(w, now)) {
 			sleep_until(w, fds, next, now);
 			continue;

@@ -13,6 +13,11 @@
 #include <sys/un.h>
 #include <unistd.h>
 
+#include "gateway/workers.h"
+
+#define WAIT_STEP_MS 10
+#define OWN_TRIES    16
+
 static int set(int fd, int level, int name, int value)
 {
 	return setsockopt(fd, level, name, &value, sizeof(value)) < 0 ? -errno : 0;
@@ -54,12 +59,10 @@ static int udp_options(int fd, bool six)
 {
 	int err;
 
-	err = set(fd, SOL_SOCKET, SO_REUSEPORT, 1);
 	/* PROBE: the path's MTU is found by our own probes; an ICMP that anyone can forge changes
 	 * nothing. For IPv4 inside an IPv6 socket both count.
 	 */
-	if (!err)
-		err = set(fd, IPPROTO_IP, IP_MTU_DISCOVER, IP_PMTUDISC_PROBE);
+	err = set(fd, IPPROTO_IP, IP_MTU_DISCOVER, IP_PMTUDISC_PROBE);
 	if (!err && six)
 		err = set(fd, IPPROTO_IPV6, IPV6_MTU_DISCOVER, IPV6_PMTUDISC_PROBE);
 	/* A reply leaves from the address that was asked. */
@@ -71,22 +74,81 @@ static int udp_options(int fd, bool six)
 	return err ? err : set(fd, SOL_SOCKET, SO_SNDBUFFORCE, DOOR_BUFFER);
 }
 
-int door_udp(int *fds, int n, uint16_t port)
+/* shared: one of the group. */
+static int udp_open(int *out, uint16_t port, bool shared)
 {
+	int fd, err;
 	bool six;
-	int i, err = 0;
 
-	for (i = 0; i < n; i++) {
-		err = dual(&fds[i], SOCK_DGRAM, &six);
+	err = dual(&fd, SOCK_DGRAM, &six);
+	if (err)
+		return err;
+	err = udp_options(fd, six);
+	if (!err && shared)
+		err = set(fd, SOL_SOCKET, SO_REUSEPORT, 1);
+	if (!err)
+		err = bind_port(fd, six, port);
+	if (err) {
+		close(fd);
+		return err;
+	}
+	*out = fd;
+	return 0;
+}
+
+/* Is the port ours alone? An engine that was killed may hold its sockets for a moment. */
+static void udp_wait(uint16_t port)
+{
+	for (int ms = 0; ms < DOOR_WAIT_MS; ms += WAIT_STEP_MS) {
+		int fd, err = udp_open(&fd, port, false);
+
+		if (!err)
+			close(fd);
+		if (err != -EADDRINUSE)
+			return;
+		usleep(WAIT_STEP_MS * 1000);
+	}
+}
+
+static uint16_t port_of(int fd)
+{
+	struct sockaddr_in6 at; /* the port is where sockaddr_in has it */
+	socklen_t len = sizeof(at);
+
+	return getsockname(fd, (struct sockaddr *)&at, &len) < 0 ? 0 : ntohs(at.sin6_port);
+}
+
+/* At a free port that names the worker. The kernel knows one that is free; that one, or the one of its
+ * neighbours whose number is right. Where there is none, another: lanes are only spread less well.
+ */
+static int udp_open_own(int *out, unsigned worker)
+{
+	int err = -EADDRINUSE;
+
+	for (int i = 0; i < OWN_TRIES && err == -EADDRINUSE; i++) {
+		uint16_t port;
+		int fd;
+
+		err = udp_open(&fd, 0, false);
+		if (err)
+			return err;
+		port = port_of(fd);
+		close(fd);
+		err = udp_open(out, (uint16_t)(port - port % WORKERS_MAX + worker), false);
+	}
+	return err == -EADDRINUSE ? udp_open(out, 0, false) : err;
+}
+
+int door_udp(int *fds, unsigned n, uint16_t port)
+{
+	unsigned i, all = workers_sockets(n);
+	int err = 0;
+
+	udp_wait(port);
+	for (i = 0; i < all; i++) {
+		err = i < n ? udp_open(&fds[i], port, true) : udp_open_own(&fds[i], i - n + 1);
 		if (err)
 			break;
-		err = udp_options(fds[i], six);
-		if (!err)
-			err = bind_port(fds[i], six, port);
-		if (err) {
-			close(fds[i]);
-			break;
-		}
 	}
 	if (!err)
 		return 0;

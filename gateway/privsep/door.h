@@ -10,12 +10,14 @@
 
 #define DOOR_BUFFER  (4 << 20) /* asked for, both ways, of a UDP socket */
 #define DOOR_BACKLOG 512
+#define DOOR_WAIT_MS 200
 
-/* n sockets of one reuseport group, in worker order (which BPF steers by): IPv6 that also takes
- * IPv4 where there is IPv6, else IPv4. Each datagram comes with the address it was sent to, and
- * leaves with DF and no bound but the device's MTU. -errno: none is open.
+/* The sockets of n workers, as workers.h has them: IPv6 that also takes IPv4 where there is IPv6, else
+ * IPv4. Each datagram comes with the address it was sent to, and leaves with DF and no bound but the
+ * device's MTU. What is left of a group that was closed just now is waited for, DOOR_WAIT_MS at most:
+ * the kernel would number ours behind it. -errno: none is open.
  */
-int door_udp(int *fds, int n, uint16_t port);
+int door_udp(int *fds, unsigned n, uint16_t port);
 
 /* One listening socket, for both families as above. */
 int door_tcp(int *fd, uint16_t port);

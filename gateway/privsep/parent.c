@@ -35,6 +35,7 @@
 #include "gateway/privsep/isolate.h"
 #include "gateway/privsep/landlock.h"
 #include "gateway/sealed.h"
+#include "gateway/workers.h"
 #include "tun/tun.h"
 
 #define WHY_MAX        512
@@ -132,14 +133,14 @@ static int engine_fds(const struct parent *p, struct message_start *s, int *fds)
 		if (err)
 			goto fail;
 	}
-	err = door_udp(fds + n, want, p->params->node->port);
+	err = door_udp(fds + n, p->params->workers, p->params->node->port);
 	if (err)
 		goto fail;
 	s->ntun = want;
-	s->nudp = want;
+	s->nudp = (int)workers_sockets(p->params->workers);
 	s->nlisten = 1;
 	s->group = p->group;
-	return 2 * want;
+	return s->ntun + s->nudp;
 fail:
 	while (n-- > 0)
 		close(fds[n]);
@@ -687,7 +688,7 @@ int parent_run(const struct parent_params *params)
 	char why[WHY_MAX] = "";
 	int err;
 
-	if (!p || params->workers < 1 || params->workers > PARENT_WORKERS_MAX) {
+	if (!p || params->workers < 1 || params->workers > WORKERS_MAX) {
 		free(p);
 		return 1;
 	}

@@ -20,14 +20,13 @@ struct parent_params {
 	const char *config_path, *state_path, *run_path;
 	int state_dir;
 	int run_dir;
-	unsigned workers; /* 1 to PARENT_WORKERS_MAX: queues of the device, UDP sockets */
+	unsigned workers; /* 1 to WORKERS_MAX: queues of the device, and their UDP sockets */
 	const char *exe;  /* what is exec'ed for the others; NULL: this very binary */
 };
 
-#define PARENT_WORKERS_MAX 8
-#define PARENT_STOP_NS     (2 * 1000000000LL)  /* that the others have to end in good order */
-#define PARENT_CHECK_NS    (10 * 1000000000LL) /* the guard is looked at without an event, too */
-#define PARENT_RETRY_NS    1000000000LL        /* and so soon again if it could not be put back */
+#define PARENT_STOP_NS  (2 * 1000000000LL)  /* that the others have to end in good order */
+#define PARENT_CHECK_NS (10 * 1000000000LL) /* the guard is looked at without an event, too */
+#define PARENT_RETRY_NS 1000000000LL        /* and so soon again if it could not be put back */
 
 /* Until SIGTERM, SIGINT or `down`: the exit code. */
 int parent_run(const struct parent_params *p);

@@ -38,6 +38,7 @@
 #include "gateway/privsep/parent.h"
 #include "gateway/privsep/signer.h"
 #include "gateway/sealed.h"
+#include "gateway/workers.h"
 
 #define CONFIG_DEFAULT "/etc/ginnel/ginnel.yaml"
 #define STATE_DEFAULT  "/var/lib/ginnel"
@@ -264,14 +265,14 @@ static int engine_main(struct daemon *d, const struct message_start *s)
 		.identity = &d->identity,
 		.parent_fd = MESSAGE_CHILD_FD,
 		.ntun = s->ntun,
-		.nudp = s->nudp,
 		.group = s->group,
 		.confine = engine_confine,
 	};
 	const int *fd = d->message.fds + START_FIRST;
 
-	if (s->ntun > ENGINE_WORKERS_MAX || s->nudp > ENGINE_WORKERS_MAX || s->nlisten != 1 ||
-	    s->npeer || keylog_begin())
+	if (s->ntun < 1 || s->ntun > WORKERS_MAX ||
+	    s->nudp != (int)workers_sockets((unsigned)s->ntun) || s->nlisten != 1 || s->npeer ||
+	    keylog_begin())
 		return EXIT_FAILED;
 	memcpy(p.tun_fds, fd, (size_t)s->ntun * sizeof(int));
 	memcpy(p.udp_fds, fd + s->ntun, (size_t)s->nudp * sizeof(int));
@@ -530,10 +531,16 @@ static int run(struct daemon *d)
 		.state_path = d->state_path,
 		.run_path = d->run_path,
 		.state_dir = d->state_dir,
-		.workers = CONTROL_WORKERS,
 	};
+	/* One thread yet. NOLINTNEXTLINE(concurrency-mt-unsafe) */
+	const char *workers = getenv("GINNEL_WORKERS");
 	char why[WHY_MAX] = "";
 
+	if (workers_count(&p.workers, workers) < 0) {
+		fault("it is not 1 to 8", "leave it out to have one worker per core",
+		      "GINNEL_WORKERS");
+		return fail_closed(d);
+	}
 	/* So that identity's paths mean there what they mean here. */
 	if (d->config.path[0]) {
 		const char *slash = strrchr(d->config_path, '/');

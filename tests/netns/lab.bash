@@ -122,6 +122,10 @@ kill_hard() { # NODE
 	kill -KILL "$pid" 2>/dev/null
 	gone "$pid" 10
 }
+switches() { # NODE: how often the threads of its engine have gone to sleep
+	awk '/^voluntary_ctxt_switches/ { n += $2 } END { print n }' \
+		"/proc/$(process_of "$1" engine)"/task/*/status
+}
 gone() { until_ok "$2" sh -c "! kill -0 $1 || grep -q '^State:.Z' /proc/$1/status"; }
 
 status_is() { # NODE STATE

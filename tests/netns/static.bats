@@ -146,11 +146,6 @@ both_up() {
 	until_ok 10 pings n2 10.77.1.1
 }
 
-switches() { # NODE: how often the threads of its engine have gone to sleep
-	awk '/^voluntary_ctxt_switches/ { n += $2 } END { print n }' \
-		"/proc/$(process_of "$1" engine)"/task/*/status
-}
-
 # bats test_tags=once
 @test "idle costs nothing: no thread wakes but for a keepalive" {
 	both_up

@@ -17,7 +17,8 @@ struct bench {
 	struct counters counters;
 	int tun, udp[2];       /* the far ends */
 	struct udp_path to[2]; /* to each of those */
-	int tun_own, udp_own;
+	int other_tun;         /* of a queue that another worker reads */
+	int queues[2], udp_own[UDP_SOCKETS];
 };
 
 static int udp_bound(struct endpoint *at)
@@ -36,16 +37,21 @@ static int udp_bound(struct endpoint *at)
 static struct bench *bench_new(bool ringed)
 {
 	struct bench *b = calloc(1, sizeof(*b));
+	struct io_files files = {.queues = b->queues, .nqueues = 2};
 	struct endpoint own;
 	int pair[2];
 
 	cr_assert_eq(socketpair(AF_UNIX, SOCK_DGRAM | SOCK_NONBLOCK, 0, pair), 0);
 	b->tun = pair[0];
-	b->tun_own = pair[1];
-	b->udp_own = udp_bound(&own);
+	b->queues[0] = pair[1];
+	cr_assert_eq(socketpair(AF_UNIX, SOCK_DGRAM | SOCK_NONBLOCK, 0, pair), 0);
+	b->other_tun = pair[0];
+	b->queues[1] = pair[1];
+	for (int i = 0; i < UDP_SOCKETS; i++)
+		files.udp[i] = b->udp_own[i] = udp_bound(&own);
 	for (int i = 0; i < 2; i++)
 		b->udp[i] = udp_bound(&b->to[i].remote);
-	cr_assert_eq(io_init(&b->io, b->tun_own, b->udp_own, &b->counters), 0);
+	cr_assert_eq(io_init(&b->io, &files, &b->counters), 0);
 	if (ringed && !b->io.ringed)
 		cr_skip_test("io_uring is forbidden here");
 	if (!ringed && b->io.ringed) {
@@ -59,8 +65,11 @@ static void bench_free(struct bench *b)
 {
 	io_clear(&b->io);
 	close(b->tun);
-	close(b->tun_own);
-	close(b->udp_own);
+	close(b->other_tun);
+	close(b->queues[0]);
+	close(b->queues[1]);
+	close(b->udp_own[0]);
+	close(b->udp_own[1]);
 	close(b->udp[0]);
 	close(b->udp[1]);
 	free(b);
@@ -179,7 +188,7 @@ BOTH_WAYS(a_packet_goes_to_the_device_in_pieces)
 
 	for (unsigned i = 0; i < sizeof(data); i++)
 		data[i] = (uint8_t)(i * 7);
-	io_write_begin(&b->io);
+	io_write_begin(&b->io, 0);
 	cr_expect(!io_pending(&b->io), "it is in the making");
 	for (unsigned i = 0; i < 4; i++)
 		io_write_piece(&b->io, data + i * 1000, i % 2 ? IO_SMALL : 1000);
@@ -207,7 +216,7 @@ BOTH_WAYS(a_packet_in_the_making_outlives_full_runs)
 	uint8_t data[600], buf[1024];
 
 	memset(data, 0x5a, sizeof(data));
-	io_write_begin(&b->io);
+	io_write_begin(&b->io, 0);
 	io_write_piece(&b->io, data, 300);
 	for (unsigned i = 0; i < 2 * IO_RUNS + 1; i++)
 		place(b, i % 2, 50, 1); /* answers to pings, in between */
@@ -248,24 +257,79 @@ BOTH_WAYS(batches_grow_while_they_come_full)
 	bench_free(b);
 }
 
-BOTH_WAYS(datagrams_arrive_with_where_they_came_from)
+static void send_to(int own, int from, const char *text)
 {
+	struct pollfd p = {.fd = own, .events = POLLIN};
 	struct sockaddr_in in;
 	socklen_t len = sizeof(in);
-	struct bench *b = bench_new(*ringed);
-	struct pollfd p = {.fd = b->udp_own, .events = POLLIN};
 
-	cr_assert_eq(getsockname(b->udp_own, (struct sockaddr *)&in, &len), 0);
-	cr_assert_eq(sendto(b->udp[1], "hello", 5, 0, (struct sockaddr *)&in, len), 5);
+	cr_assert_eq(getsockname(own, (struct sockaddr *)&in, &len), 0);
+	cr_assert_eq(sendto(from, text, 5, 0, (struct sockaddr *)&in, len), 5);
 	cr_assert_eq(poll(&p, 1, 1000), 1);
+}
+
+BOTH_WAYS(datagrams_arrive_with_where_they_came_from)
+{
+	struct bench *b = bench_new(*ringed);
+
+	send_to(b->udp_own[UDP_OWN], b->udp[0], "later");
+	send_to(b->udp_own[UDP_GROUP], b->udp[1], "hello");
 	io_turn(&b->io);
-	cr_assert_eq(b->io.narrivals, 1);
-	cr_expect_eq(b->io.arrivals[0].len, 5);
-	cr_expect_eq(b->io.arrivals[0].segment, 5);
-	cr_expect_eq(memcmp(b->io.arrivals[0].data, "hello", 5), 0);
-	cr_expect(endpoint_equal(&b->io.arrivals[0].path.remote, &b->to[1].remote));
-	cr_expect_eq(b->io.arrivals[0].path.local.b[0], 127, "and at which address of ours");
+	cr_assert_eq(b->io.narrivals, 2);
+	cr_expect_eq(b->io.arrived[0]->len, 5);
+	cr_expect_eq(b->io.arrived[0]->segment, 5);
+	cr_expect_eq(memcmp(b->io.arrived[0]->data, "hello", 5), 0);
+	cr_expect(endpoint_equal(&b->io.arrived[0]->path.remote, &b->to[1].remote));
+	cr_expect_eq(b->io.arrived[0]->path.local.b[0], 127, "and at which address of ours");
+	cr_expect_eq(b->io.arrived[0]->path.socket, UDP_GROUP);
+	cr_expect_eq(memcmp(b->io.arrived[1]->data, "later", 5), 0);
+	cr_expect(endpoint_equal(&b->io.arrived[1]->path.remote, &b->to[0].remote));
+	cr_expect_eq(b->io.arrived[1]->path.socket, UDP_OWN);
 	io_turn(&b->io);
 	cr_expect_eq(b->io.narrivals, 0);
+	bench_free(b);
+}
+
+BOTH_WAYS(each_leaves_by_its_socket)
+{
+	struct bench *b = bench_new(*ringed);
+	struct sockaddr_in own, from;
+	socklen_t len = sizeof(own);
+	uint8_t buf[64];
+
+	for (uint8_t s = 0; s < UDP_SOCKETS; s++) {
+		b->to[0].socket = s;
+		place(b, 0, 50, s);
+	}
+	cr_expect_eq(b->io.nruns, 2, "another socket is another run");
+	io_turn(&b->io);
+	for (uint8_t s = 0; s < UDP_SOCKETS; s++) {
+		cr_assert_eq(getsockname(b->udp_own[s], (struct sockaddr *)&own, &len), 0);
+		cr_assert_eq(
+			recvfrom(b->udp[0], buf, sizeof(buf), 0, (struct sockaddr *)&from, &len),
+			50);
+		cr_expect_eq(buf[0], s);
+		cr_expect_eq(from.sin_port, own.sin_port);
+	}
+	bench_free(b);
+}
+
+BOTH_WAYS(a_packet_may_go_to_another_workers_queue)
+{
+	static const struct offload_hdr none;
+	struct bench *b = bench_new(*ringed);
+	uint8_t data[2][60], buf[128];
+
+	for (unsigned i = 0; i < 2; i++) {
+		memset(data[i], (int)i, sizeof(data[i]));
+		io_write_begin(&b->io, 1 - i);
+		io_write_piece(&b->io, data[i], sizeof(data[i]));
+		io_write_end(&b->io, &none, 1);
+	}
+	io_turn(&b->io);
+	cr_assert_eq(came(b->other_tun, buf, sizeof(buf)), TUN_VNET_LEN + 60);
+	cr_expect_eq(buf[TUN_VNET_LEN], 0);
+	cr_assert_eq(came(b->tun, buf, sizeof(buf)), TUN_VNET_LEN + 60);
+	cr_expect_eq(buf[TUN_VNET_LEN], 1);
 	bench_free(b);
 }

@@ -93,3 +93,40 @@ Test(mailbox, what_was_left_in_it_wakes_nobody)
 	cr_expect_not_null(mailbox_next(&m));
 	mailbox_clear(&m);
 }
+
+Test(mailbox, several_are_taken_out_before_they_are_given_back)
+{
+	struct mailbox m;
+
+	cr_assert_eq(mailbox_init(&m, sizeof(int), 4), 0);
+	cr_expect_null(mailbox_peek(&m, 0));
+	for (int i = 0; i < 4; i++)
+		put(&m, i);
+	for (uint32_t i = 0; i < 4; i++)
+		cr_expect_eq(*(int *)mailbox_peek(&m, i), (int)i);
+	cr_expect_null(mailbox_peek(&m, 4));
+	cr_expect_not(put(&m, 4), "none was given back");
+	mailbox_done(&m);
+	mailbox_done(&m);
+	cr_expect(put(&m, 4));
+	cr_expect_eq(*(int *)mailbox_peek(&m, 0), 2);
+	cr_expect_eq(*(int *)mailbox_peek(&m, 2), 4);
+	mailbox_clear(&m);
+}
+
+Test(mailbox, one_descriptor_wakes_for_several)
+{
+	struct mailbox m, beside;
+
+	cr_assert_eq(mailbox_init(&m, sizeof(int), 4), 0);
+	cr_assert_eq(mailbox_init_beside(&beside, sizeof(int), 4, m.fd), 0);
+	put(&beside, 1);
+	cr_expect(readable(&m));
+	mailbox_awake(&m);
+	cr_expect_eq(take(&m), -1);
+	cr_expect_eq(take(&beside), 1);
+	mailbox_clear(&beside);
+	put(&m, 2);
+	cr_expect(readable(&m), "it is not the other's to close");
+	mailbox_clear(&m);
+}

@@ -16,7 +16,8 @@ void *__libc_calloc(size_t n, size_t size);
 void *__libc_realloc(void *p, size_t n);
 void __libc_free(void *p);
 
-static pthread_t workers[2];
+static pthread_t workers[2 * WORKERS_MAX];
+static unsigned nworkers;
 static _Atomic bool counting;
 static _Atomic unsigned allocations, frees, locks;
 
@@ -25,8 +26,12 @@ static _Atomic unsigned allocations, frees, locks;
 #define COUNTED 1
 static bool on_a_worker(void)
 {
-	return atomic_load(&counting) && (pthread_equal(pthread_self(), workers[0]) ||
-	                                  pthread_equal(pthread_self(), workers[1]));
+	if (!atomic_load(&counting))
+		return false;
+	for (unsigned i = 0; i < nworkers; i++)
+		if (pthread_equal(pthread_self(), workers[i]))
+			return true;
+	return false;
 }
 
 void *malloc(size_t n)
@@ -71,16 +76,17 @@ static unsigned drain(struct side *s)
 	uint8_t p[65536];
 	unsigned n = 0;
 
-	while (recv(s->tun[1], p, sizeof(p), MSG_DONTWAIT) > 0)
-		n++;
+	for (unsigned i = 0; i < s->workers; i++)
+		while (recv(s->far[i], p, sizeof(p), MSG_DONTWAIT) > 0)
+			n++;
 	return n;
 }
 
 static void carry(unsigned packets)
 {
 	for (uint32_t i = 0; i < packets; i++) {
-		send_packet(&a, 1, 2, i);
-		send_packet(&b, 2, 1, i);
+		send_packet_of(&a, i % a.workers, 1, 2, (uint8_t)i, i);
+		send_packet_of(&b, i % b.workers, 2, 1, (uint8_t)i, i);
 		if (i % 4 == 0) {
 			drain(&a);
 			drain(&b);
@@ -88,18 +94,14 @@ static void carry(unsigned packets)
 	}
 }
 
-Test(quiet, a_worker_neither_allocates_nor_locks_for_a_packet, .timeout = 60)
+static void is_quiet(void)
 {
 	struct counters before = {0}, after = {0};
 
-	engines_init();
-	start(&a, &b);
-	start(&b, &a);
-	wait_up(&a);
-	wait_up(&b);
-	carry(PACKETS / 10); /* whatever is made once is made now */
-	workers[0] = a.engine->workers[0].thread;
-	workers[1] = b.engine->workers[0].thread;
+	for (unsigned i = 0; i < a.workers; i++)
+		workers[nworkers++] = a.engine->workers[i].thread;
+	for (unsigned i = 0; i < b.workers; i++)
+		workers[nworkers++] = b.engine->workers[i].thread;
 	engine_counters(a.engine, &before);
 	atomic_store(&counting, true);
 	carry(PACKETS);
@@ -110,6 +112,50 @@ Test(quiet, a_worker_neither_allocates_nor_locks_for_a_packet, .timeout = 60)
 	cr_expect_eq(allocations, 0, "%u", allocations);
 	cr_expect_eq(frees, 0, "%u", frees);
 	cr_expect_eq(locks, 0, "%u", locks);
+}
+
+static void begin(unsigned n)
+{
+	a.workers = b.workers = n;
+	engines_init();
+	start(&a, &b);
+	start(&b, &a);
+	wait_up(&a);
+	wait_up(&b);
+}
+
+Test(quiet, a_worker_neither_allocates_nor_locks_for_a_packet, .timeout = 60)
+{
+	begin(1);
+	carry(PACKETS / 10); /* whatever is made once is made now */
+	is_quiet();
+	engines_clear();
+}
+
+Test(quiet, nor_do_two_with_a_lane_each, .timeout = 60)
+{
+	begin(2);
+	for (int64_t end = clock_now() + 30 * 1000000000LL;
+	     atomic_load(&a.peer->active) != 3 || atomic_load(&b.peer->active) != 3;) {
+		cr_assert_lt(clock_now(), end);
+		carry(100);
+	}
+	settle(&a);
+	is_quiet();
+	cr_expect_gt(get(&a.peer->slots[1].tx_packets), PACKETS / 4);
+	engines_clear();
+}
+
+/* Nobody may ask for a second lane: all that comes by the other queue is passed on. */
+Test(quiet, nor_does_one_that_passes_packets_on, .timeout = 60)
+{
+	begin(2);
+	for (unsigned i = 1; i < WORKERS_MAX; i++) /* no further lane is asked for */
+		a.peer->slots[i].asked_more = b.peer->slots[i].asked_more = INT64_MAX / 2;
+	a.peer->slots[0].asked_more = b.peer->slots[0].asked_more = INT64_MAX / 2;
+	carry(PACKETS / 10);
+	is_quiet();
+	cr_expect_eq(get(&a.peer->slots[1].tx_packets), 0);
 	engines_clear();
 }
 
@@ -121,7 +167,7 @@ Test(quiet, the_counting_counts)
 
 	if (!COUNTED)
 		cr_skip_test("counted in the plain build");
-	workers[0] = pthread_self();
+	workers[nworkers++] = pthread_self();
 	atomic_store(&counting, true);
 	p = malloc(1);
 	free(p);

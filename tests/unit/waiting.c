@@ -85,3 +85,27 @@ Test(waiting, too_long_a_packet_finds_no_place)
 	cr_expect(waiting_add(&room, a, big, WAITING_PACKET, 0));
 	cr_expect_not(waiting_add(&room, a, big, WAITING_PACKET + 1, 0));
 }
+
+/* They wait for an answer, not for a handshake: there are many of them, for a moment. */
+Test(waiting, those_that_are_held_have_the_whole_room)
+{
+	a->slots[0].pass.held = 1;
+	for (unsigned i = 0; i < WAITING_ROOM; i++)
+		cr_expect(add(a, (uint8_t)i, 0));
+	cr_expect_not(add(a, 0, 0));
+}
+
+Test(waiting, tells_who_waits)
+{
+	uint32_t at;
+
+	add(a, 1, 0);
+	add(b, 2, 0);
+	add(a, 3, 0);
+	at = room.head;
+	cr_expect_eq(waiting_peer(&room, &at), a);
+	while (waiting_take(&room, a))
+		;
+	cr_expect_eq(waiting_peer(&room, &at), b);
+	cr_expect_null(waiting_peer(&room, &at));
+}
