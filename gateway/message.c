@@ -33,6 +33,15 @@ static const struct rule rules[MESSAGE_TYPE_COUNT] = {
 	[MESSAGE_NODES] = {PROCESS_MANAGER, PROCESS_CA, 0, 0, 0, 0, false},
 	[MESSAGE_LIST] = {PROCESS_CA, PROCESS_MANAGER, EXACTLY(struct message_list), 1, 1, false},
 	[MESSAGE_NODE] = {PROCESS_CA, PROCESS_MANAGER, EXACTLY(struct message_node), 0, 0, false},
+	[MESSAGE_LIST_TOLD] = {PROCESS_MANAGER, PROCESS_CA, EXACTLY(struct message_list_told), 0, 0,
+                               false},
+	[MESSAGE_LIST_SHOWN] = {PROCESS_MANAGER, PROCESS_CA, EXACTLY(struct message_list), 1, 1,
+                                false},
+	[MESSAGE_GENERATION] = {PROCESS_CA, PROCESS_MANAGER, EXACTLY(struct message_generation), 0,
+                                0, false},
+	[MESSAGE_COPY] = {PROCESS_CA, PROCESS_MANAGER, 0, 0, 0, 0, false},
+	[MESSAGE_COPIED] = {PROCESS_MANAGER, PROCESS_CA, EXACTLY(struct message_copied), 1, 1,
+                            false},
 };
 
 _Static_assert(sizeof(struct message_sign) <= MESSAGE_MAX, "a question fits one message");

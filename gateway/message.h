@@ -37,6 +37,15 @@ enum message_type {
 	MESSAGE_NODE, /* struct message_node */
 	/* ca → manager: the revocation list, in a file; once asked for nodes, and with each change */
 	MESSAGE_LIST,
+	/* manager → ca: all nodes that are connected have that list */
+	MESSAGE_LIST_TOLD, /* struct message_list_told */
+	/* manager → ca: a list of the ca's own that a node had, in a file */
+	MESSAGE_LIST_SHOWN, /* struct message_list */
+	/* ca → manager: the generation of the records, which the ca vouches for; once asked for nodes */
+	MESSAGE_GENERATION, /* struct message_generation */
+	/* ca → manager: give me a copy of the registry; and back, in a file */
+	MESSAGE_COPY,
+	MESSAGE_COPIED, /* struct message_copied */
 	MESSAGE_TYPE_COUNT
 };
 
@@ -150,6 +159,20 @@ struct message_node {
 
 struct message_list {
 	uint32_t len; /* of the signed list: the whole file */
+};
+
+struct message_list_told {
+	uint64_t number;
+};
+
+struct message_generation {
+	uint64_t generation;
+	uint32_t len;
+	uint8_t proof[3072]; /* crypto/statement.h */
+};
+
+struct message_copied {
+	uint64_t len; /* of the file; 0: it could not be made, the descriptor is of an empty one */
 };
 
 int message_send(int fd, enum message_type type, uint32_t seq, const void *body, size_t len,

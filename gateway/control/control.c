@@ -5,6 +5,7 @@
 #include "gateway/clock.h"
 #include "gateway/control/credentials.h"
 #include "gateway/control/nodes.h"
+#include "gateway/control/spread.h"
 #include "gateway/control/state.h"
 #include "gateway/control/status.h"
 #include "gateway/control/uplink.h"
@@ -470,12 +471,7 @@ static int first_members(struct control *c)
 
 	if (c->node->is_static)
 		return static_members(c);
-	err = revoked_load(&c->revoked, AT_FDCWD, c->params->identity->trust);
-	if (err && err != -ENOENT)
-		log_warn("revocation lists on disk are no use", "file", REVOKED_FILE, "reason",
-		         strerrordesc_np(-err), NULL);
-	if (c->revoked.issued > c->floor)
-		c->floor = c->revoked.issued;
+	spread_begin(c);
 	err = watch_load(&c->watch, AT_FDCWD, why, sizeof(why));
 	if (err == -EBADMSG)
 		log_warn("last state on disk is no use", "file", WATCH_STATE_FILE, "reason", why,
@@ -577,6 +573,7 @@ int control_run(const struct control_params *p)
 	int err;
 
 	watch_init(&c.watch, p->node);
+	c.watch.trust = p->identity->trust;
 	c.base = event_base_new();
 	err = c.base ? start(&c) : -ENOMEM;
 	if (err)
@@ -586,7 +583,7 @@ int control_run(const struct control_params *p)
 	uplink_free(c.uplink);
 	engine_stop(c.engine);
 	watch_clear(&c.watch);
-	revoked_clear(&c.revoked);
+	spread_clear(&c);
 	wolf_put(c.wolf);
 	credentials_clear(&c);
 	event_drop(c.on_second);

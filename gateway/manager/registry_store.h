@@ -40,3 +40,7 @@ int store_seen(struct store *s, const struct store_seen *at, unsigned n);
 
 /* NULL, or why nothing may be written any more. */
 const char *store_fault(const struct store *s);
+
+/* The whole database as it is now, in a descriptor of gateway/sealed.h. */
+int store_copy(struct store *s, int *fd, size_t *len);
+int store_restore(struct store *s, uint64_t generation);

@@ -8,6 +8,7 @@
  *   {"cmd":"node-label","name","set":{},"drop":[]} → {"name","labels":{},"issue_min"}
  *   {"cmd":"node-remove","name"} → {}
  *   {"cmd":"node-revoke","name"} → {"name","number"}
+ *   {"cmd":"backup"} → {"registry","ledger"}: bytes, in two descriptors in that order
  * or {"error":"what: why; what to do"}. Members may be missing where a default is meant (role node,
  * no name, no labels, one hour); unknown ones are refused. ca process, one thread.
  */
@@ -24,6 +25,8 @@ struct operator_answer {
 	size_t len;
 	char changed[CERT_NAME_MAX + 1]; /* the node that the manager is to be told of; "" : none */
 	bool list;                       /* the revocation list has changed */
+	bool copy;                       /* no text yet: operator_copied is to make it */
+	int nfds, fds[2];                /* that go with it */
 };
 
 /* Answers one line (without its newline) of the operator named by. pin is the root's key hash. 0;
@@ -31,6 +34,10 @@ struct operator_answer {
  */
 int operator_ask(struct ledger *l, const uint8_t pin[32], const char *by, const char *line,
                  size_t len, time_t wall, struct operator_answer *out);
+/* The registry was copied into fd, len bytes of it (0: it was not). The ledger is copied after it, so that
+ * no node is in the registry that the ledger does not know. 0, -ENOMEM.
+ */
+int operator_copied(struct ledger *l, int fd, uint64_t len, struct operator_answer *out);
 /* An answer that says {"error": text}. */
 int operator_refuse(struct operator_answer *out, const char *text);
 void operator_answer_clear(struct operator_answer *a);

@@ -71,6 +71,20 @@ static const struct cmd_option down_options[] = {
 	{0},
 };
 
+static const struct cmd_option backup_options[] = {
+	{"with-ca", NULL, false, "the CA's key too, sealed to a passphrase"},
+	{"passphrase-file", "F", false,
+         "the passphrase, in a file that others cannot read; - for stdin; default: it is asked "
+         "for"},
+	{0},
+};
+
+static const struct cmd_option restore_options[] = {
+	{"passphrase-file", "F", false,
+         "of the CA's key, if the backup holds it; - for stdin; default: it is asked for"},
+	{0},
+};
+
 static const struct cmd_row rows[] = {
 	{"init", NULL, "", 0, 0, "make a new cluster on this host", init_options, cmd_init},
 	{"token", "create", "", 0, 0, "a token for one host to join with, alone on stdout",
@@ -87,6 +101,10 @@ static const struct cmd_row rows[] = {
 	{"node", "revoke", "NAME", 1, 1, "refuse a node's certificates everywhere, from now on",
          NULL, cmd_node_revoke},
 	{"node", "remove", "NAME", 1, 1, "take a node out of the cluster", NULL, cmd_node_remove},
+	{"backup", NULL, "F", 1, 1, "the cluster's records into a file, while ginneld runs",
+         backup_options, cmd_backup},
+	{"restore", NULL, "F", 1, 1, "make this host the manager that a backup is of",
+         restore_options, cmd_restore},
 	{"status", NULL, "", 0, 0,
          "how this node, its peers and its drops stand; exit 4 unless ready", NULL, cmd_status},
 	{"peers", NULL, "", 0, 0, "the other nodes, and the sessions with them", NULL, cmd_peers},
