@@ -82,6 +82,7 @@ static int build_snapshot(struct control *c, struct snapshot **out)
 	if (err)
 		return err;
 	s->wall = control_wall(c);
+	s->lists = lists_get(c->lists);
 	err = revocations_copy(&s->revoked, &c->revoked.set);
 	if (err)
 		goto fail;
@@ -231,6 +232,7 @@ static void on_engine(evutil_socket_t fd, short what, void *arg)
 		return;
 	while ((n = engine_notice(c->engine)))
 		log_stranger(c, n);
+	spread_files(c);
 	HASH_ITER(hh, c->watch.members, m, tmp) {
 		struct peer_status s;
 

@@ -351,6 +351,14 @@ static void ask(struct uplink *u)
 	h2_ask_watch(u->h2, path, &u->watch);
 }
 
+void uplink_show_lists(struct uplink *u)
+{
+	if (!u->h2 || !h2_up(u->h2) || h2_over(u->h2) || u->proving)
+		return; /* the next connection's watch says what it lacks */
+	show_lists(u);
+	event_active(u->io, EV_WRITE, 0);
+}
+
 /* As soon as there is a connection to bind the proof to. */
 static void ask_renewal(struct uplink *u, int64_t now)
 {

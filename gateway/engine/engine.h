@@ -41,6 +41,8 @@ int engine_event_fd(const struct engine *e);
 void engine_counters(struct engine *e, struct counters *total);
 /* Borrowed until the next call; NULL: no more. */
 const struct notice *engine_notice(struct engine *e);
+/* Lists that a peer had: out->bytes is the caller's. false: no more. */
+bool engine_file(struct engine *e, struct gossip_file *out);
 
 /* For wolf_params.admit, with the address of the caller's engine pointer as its argument (the engine
  * is younger than its first credentials): is the peer in the snapshot? Handshake thread.

@@ -193,6 +193,7 @@ void lane_heard(struct worker *w, struct lane *l, int64_t now)
 	if (l->proven)
 		return;
 	l->proven = true;
+	worker_tick_by(w, now); /* what we hold is told at once */
 	atomic_fetch_add(&l->peer->lanes, 1);
 	choose(w, slot_of(w, l), now);
 	peer_set_state(l->peer, PEER_UP, "", time(NULL));
@@ -233,6 +234,7 @@ void lane_end(struct worker *w, struct lane *l, const char *error, bool goodbye,
 	if (last)
 		peer_without_lane(w, l->peer, rest, error, now);
 	choose(w, s, now);
+	gossip_clear(w, &l->gossip);
 	session_free(l->session);
 	peer_put(l->peer);
 	free(l);
@@ -316,6 +318,8 @@ int64_t lanes_tick(struct worker *w, int64_t now)
 			lane_end(w, l, *why ? why : "the session's keys are used up", l->dead, now);
 			continue;
 		}
+		if (l->proven && slot_of(w, l)->active == l)
+			next = least(next, gossip_tick(w, l, now));
 		next = least(next, session_deadline(l->session));
 		next = least(next, slot_of(w, l)->active == l ? tick_active(w, l, now)
 		                                              : tick_other(w, l, now));
@@ -327,6 +331,7 @@ void lanes_judge(struct worker *w, int64_t now)
 {
 	struct lane *l, *tmp;
 
+	worker_tick_by(w, now); /* other lists are told of */
 	HASH_ITER(hh, w->lanes, l, tmp) {
 		const char *why = snapshot_refuses(w->snapshot, l->peer, session_peer(l->session));
 

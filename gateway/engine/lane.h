@@ -8,6 +8,7 @@
 #pragma once
 #include "crypto/session.h"
 #include "gateway/drops.h"
+#include "gateway/engine/gossip.h"
 #include "gateway/engine/peer.h"
 #include "gateway/engine/udp.h"
 #include "gateway/hash.h"
@@ -44,6 +45,7 @@ struct lane {
 	int64_t last_rx;
 	int64_t unanswered; /* when we first sent since last_rx; 0: nothing since */
 	int64_t last_ping;
+	struct gossip gossip;
 };
 
 /* The handshake thread's gift: a session that is up, its peer (a reference), where it is; or, with

@@ -43,6 +43,7 @@ void snapshot_free(struct snapshot *s)
 		peer_put(s->peers[i].peer);
 	peer_put(s->self);
 	revocations_clear(&s->revoked);
+	lists_put(s->lists);
 	route_table_free(s->routes);
 	wolf_put(s->wolf);
 	free(s->peers);

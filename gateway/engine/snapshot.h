@@ -7,6 +7,7 @@
 #pragma once
 #include "crypto/revocation.h"
 #include "crypto/wolf.h"
+#include "gateway/engine/lists.h"
 #include "gateway/engine/peer.h"
 #include "gateway/tables/route.h"
 
@@ -27,6 +28,7 @@ struct snapshot {
 	char self_name[CERT_NAME_MAX + 1];
 	time_t wall; /* when it was made: sessions whose certificate ended before are over; 0: none */
 	struct revocations revoked; /* ours */
+	struct lists *lists;        /* that say so; a reference of ours; NULL: there are none */
 	struct route_table *routes; /* values: struct peer, or self */
 	struct peer *self;          /* stands for this node in routes; never dialled */
 	unsigned npeers;

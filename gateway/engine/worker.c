@@ -37,11 +37,16 @@ int worker_init(struct worker *w, struct engine *e, unsigned id, int tun_fd, int
 	err = waiting_init(&w->waiting, id);
 	if (err)
 		goto fail_waiting;
+	err = mailbox_init(&w->files, sizeof(struct gossip_file), WORKER_FILE_SLOTS);
+	if (err)
+		goto fail_files;
 	err = io_init(&w->io, tun_fd, udp_fd, &w->counters);
 	if (err)
 		goto fail_io;
 	return 0;
 fail_io:
+	mailbox_clear(&w->files);
+fail_files:
 	waiting_clear(&w->waiting);
 fail_waiting:
 	mailbox_clear(&w->strangers);
@@ -73,9 +78,21 @@ static void free_strangers(struct worker *w)
 	}
 }
 
+static void free_files(struct worker *w)
+{
+	struct gossip_file *f;
+
+	while ((f = mailbox_next(&w->files))) {
+		free(f->bytes);
+		mailbox_done(&w->files);
+	}
+	mailbox_clear(&w->files);
+}
+
 /* After both threads have ended. */
 void worker_clear(struct worker *w)
 {
+	free_files(w);
 	free_handovers(w);
 	free_strangers(w);
 	io_clear(&w->io);

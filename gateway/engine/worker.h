@@ -17,7 +17,8 @@
 #define WORKER_ADOPT_SLOTS    64
 #define WORKER_STRANGER_SLOTS 256
 #define WORKER_CID_SLOTS      128 /* of them at most for records whose CID is of no lane */
-#define WORKER_WANT_SLOTS     16  /* of them for our own wishes alone: no flood may hold those up */
+#define WORKER_FILE_SLOTS     16
+#define WORKER_WANT_SLOTS     16 /* of them for our own wishes alone: no flood may hold those up */
 
 struct engine;
 
@@ -58,6 +59,8 @@ struct worker {
 	struct offload_merge merge; /* the packet for the device that grows */
 	bool growing;
 	struct frame frame;
+	struct mailbox files; /* struct gossip_file, to control */
+	unsigned fetches;     /* under way */
 	struct counters counters;
 };
 
