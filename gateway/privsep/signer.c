@@ -10,15 +10,12 @@
 #include <string.h>
 
 #include "crypto/ca.h"
-#include "crypto/keyfile.h"
 #include "crypto/proof.h"
-#include "crypto/secret.h"
 #include "gateway/log.h"
+#include "gateway/privsep/cafiles.h"
 #include "gateway/privsep/signer_inner.h"
 
 /* syscalls(ca): openat read close getrandom mlock munlock madvise */
-
-#define KEY_PEM_MAX 4096 /* little, for it is locked in memory; ours are 227 bytes */
 
 /* -- what it holds ---------------------------------------------------------------------------- */
 
@@ -46,37 +43,22 @@ static const char *read_why(int err)
 
 static int signer_load_ca(struct signer *s, int dir, char *why, size_t max)
 {
-	uint8_t *chain = malloc(KEYFILE_MAX);
-	uint8_t *key = secret_new(KEY_PEM_MAX);
-	size_t chain_len, key_len;
+	struct cafiles f;
 	struct cert_chain own;
-	int err = -ENOMEM;
+	int err = cafiles_load(&f, dir);
 
-	if (!chain || !key) {
-		snprintf(why, max, "no memory for the key");
-		goto out;
-	}
-	err = keyfile_read_secret(dir, SIGNER_KEY_FILE, key, KEY_PEM_MAX, &key_len);
-	if (err) {
-		snprintf(why, max, "%s: %s", SIGNER_KEY_FILE, read_why(err));
-		goto out;
-	}
-	err = keyfile_read(dir, SIGNER_CHAIN_FILE, chain, KEYFILE_MAX, &chain_len);
-	if (err) {
-		snprintf(why, max, "%s: %s", SIGNER_CHAIN_FILE, read_why(err));
-		goto out;
-	}
-	err = ca_load(&s->ca, key, key_len, chain, chain_len);
 	if (!err) {
-		ca_chain(s->ca, &own);
+		ca_chain(f.ca, &own);
 		if (own.n >= CERT_CHAIN_MAX) /* no room for a node's own before it */
 			err = -EINVAL;
 	}
-	if (err)
-		snprintf(why, max, "%s, %s: %s", SIGNER_KEY_FILE, SIGNER_CHAIN_FILE, read_why(err));
-out:
-	secret_free(key, KEY_PEM_MAX);
-	free(chain);
+	if (err) {
+		snprintf(why, max, "%s: %s", f.faulty, read_why(err));
+	} else {
+		s->ca = f.ca;
+		f.ca = NULL;
+	}
+	cafiles_clear(&f);
 	return err;
 }
 
@@ -113,7 +95,7 @@ int signer_new(struct signer **out, int dir, char *why, size_t max)
 		goto fail;
 	err = signer_pin(s);
 	if (err) {
-		snprintf(why, max, "%s: %s", SIGNER_CHAIN_FILE, read_why(err));
+		snprintf(why, max, "%s: %s", CAFILES_CHAIN, read_why(err));
 		goto fail;
 	}
 	err = ledger_open(&s->ledger, dir);

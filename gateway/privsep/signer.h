@@ -17,9 +17,6 @@
 #include <stdint.h>
 #include <time.h>
 
-#define SIGNER_KEY_FILE   "ca.key"
-#define SIGNER_CHAIN_FILE "ca.pem" /* own certificate first, root last */
-
 #define SIGNER_LINE_MAX    8192
 #define SIGNER_CLIENTS_MAX 16
 #define SIGNER_CLIENT_DEADLINE \

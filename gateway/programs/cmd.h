@@ -150,6 +150,8 @@ int cmd_node_remove(struct cmd *c);  /* NAME */
 int cmd_node_revoke(struct cmd *c);  /* NAME */
 int cmd_leave(struct cmd *c);        /* cmd_leave.c: --force */
 int cmd_down(struct cmd *c);         /* cmd_down.c: --force */
+int cmd_ca_show(struct cmd *c);      /* cmd_ca.c */
+int cmd_ca_import(struct cmd *c);    /* F */
 int cmd_backup(struct cmd *c);       /* cmd_backup.c: --with-ca --passphrase-file; F */
 int cmd_restore(struct cmd *c);      /* cmd_restore.c: --passphrase-file; F */
 int cmd_status(struct cmd *c);

@@ -13,25 +13,20 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
-#include "crypto/ca.h"
 #include "crypto/keyfile.h"
 #include "crypto/secret.h"
 #include "crypto/vault.h"
 #include "gateway/backup.h"
-#include "gateway/privsep/signer.h"
+#include "gateway/privsep/cafiles.h"
 #include "gateway/programs/secretfile.h"
 #include "gateway/sealed.h"
-
-#define KEY_PEM_MAX 4096
 
 struct run {
 	struct cmd *c;
 	struct node node;
 	struct backup backup;
 	char *parts[BACKUP_KINDS]; /* malloc'ed, what backup's point to */
-	char *key;                 /* KEY_PEM_MAX of secret memory */
-	size_t key_len;
-	struct ca *ca;
+	struct cafiles files;
 	char dir[PATH_MAX], name[NAME_MAX + 1]; /* of the file */
 	int dir_fd;
 };
@@ -115,30 +110,18 @@ static int read_node(struct run *r)
 
 static int read_ca(struct run *r)
 {
-	char *chain = malloc(KEYFILE_MAX);
 	int state, dir, err;
-	size_t len;
 
-	if (!chain || cmd_state_dir(r->c, &state) != CMD_OK) {
-		free(chain);
+	if (cmd_state_dir(r->c, &state) != CMD_OK)
 		return CMD_FAILED;
-	}
 	dir = openat(state, "ca", O_RDONLY | O_DIRECTORY | O_NOFOLLOW | O_CLOEXEC);
-	err = dir < 0 ? -errno
-	              : keyfile_read_secret(dir, SIGNER_KEY_FILE, r->key, KEY_PEM_MAX, &r->key_len);
-	if (!err)
-		err = keyfile_read(dir, SIGNER_CHAIN_FILE, chain, KEYFILE_MAX, &len);
+	err = dir < 0 ? -errno : cafiles_load(&r->files, dir);
 	if (dir >= 0)
 		close(dir);
 	close(state);
-	if (!err)
-		err = ca_load(&r->ca, (const uint8_t *)r->key, r->key_len, (const uint8_t *)chain,
-		              len);
-	if (err) {
-		free(chain);
+	if (err)
 		return failed("the CA's key", err);
-	}
-	put(r, BACKUP_CHAIN, chain, len);
+	r->backup.parts[BACKUP_CHAIN] = (struct backup_part){r->files.chain, r->files.chain_len};
 	return CMD_OK;
 }
 
@@ -146,7 +129,7 @@ static int seal_key(struct run *r)
 {
 	const struct backup_part *chain = &r->backup.parts[BACKUP_CHAIN];
 	char *passphrase = secret_new(PASSPHRASE_MAX);
-	uint8_t *sealed = malloc(KEY_PEM_MAX + VAULT_OVERHEAD), about[32];
+	uint8_t *sealed = malloc(CAFILES_KEY_MAX + VAULT_OVERHEAD), about[32];
 	size_t n = 0;
 	int code, err;
 
@@ -154,12 +137,12 @@ static int seal_key(struct run *r)
 	                            : failed("the CA's key", -ENOMEM);
 	if (code == CMD_OK) {
 		cert_spki_hash(chain->at, chain->len, about);
-		err = vault_seal(sealed, passphrase, n, VAULT_ROUNDS, r->key, r->key_len, about,
-		                 sizeof(about));
+		err = vault_seal(sealed, passphrase, n, VAULT_ROUNDS, r->files.key,
+		                 r->files.key_len, about, sizeof(about));
 		if (err)
 			code = failed("the CA's key", err);
 		else
-			put(r, BACKUP_KEY, (char *)sealed, r->key_len + VAULT_OVERHEAD);
+			put(r, BACKUP_KEY, (char *)sealed, r->files.key_len + VAULT_OVERHEAD);
 	}
 	if (code != CMD_OK)
 		free(sealed);
@@ -211,7 +194,7 @@ static int run(struct run *r)
 		code = read_records(r);
 	if (code != CMD_OK)
 		return code;
-	err = backup_make(&bytes, &len, &r->backup, ca_key(r->ca));
+	err = backup_make(&bytes, &len, &r->backup, ca_key(r->files.ca));
 	if (err)
 		return failed("the file", err);
 	err = state_write(r->dir_fd, r->name, bytes, len);
@@ -230,10 +213,7 @@ int cmd_backup(struct cmd *c)
 	}
 	r->c = c;
 	r->dir_fd = -1;
-	r->key = secret_new(KEY_PEM_MAX);
-	if (!r->key)
-		fault("no memory that can be locked", NULL, "backup");
-	else if (geteuid() != 0)
+	if (geteuid() != 0)
 		fault("only root may", "use sudo", "backup");
 	else
 		code = run(r);
@@ -241,8 +221,7 @@ int cmd_backup(struct cmd *c)
 		free(r->parts[k]);
 	if (r->dir_fd >= 0)
 		close(r->dir_fd);
-	ca_free(r->ca);
-	secret_free(r->key, KEY_PEM_MAX);
+	cafiles_clear(&r->files);
 	free(r);
 	return code;
 }

@@ -18,7 +18,7 @@
 #include "crypto/secret.h"
 #include "gateway/manager/registry.h"
 #include "gateway/privsep/ledger.h"
-#include "gateway/privsep/signer.h"
+#include "gateway/privsep/cafiles.h"
 #include "gateway/programs/host.h"
 #include "gateway/programs/selfissue.h"
 #include "gateway/programs/statedir.h"
@@ -293,14 +293,14 @@ static int write_ca(struct init *i)
 	if (pem)
 		err = cert_key_to_pem(ca_key(i->ca), pem, KEY_PEM_MAX, &len);
 	if (!err)
-		err = keyfile_write(dir, SIGNER_KEY_FILE, pem, len);
+		err = keyfile_write(dir, CAFILES_KEY, pem, len);
 	secret_free(pem, KEY_PEM_MAX);
 	if (!err)
-		err = keyfile_write(dir, SIGNER_CHAIN_FILE, i->root, i->root_len);
+		err = keyfile_write(dir, CAFILES_CHAIN, i->root, i->root_len);
 	if (!err)
-		err = statedir_own(&i->dir, STATEDIR_CA, SIGNER_KEY_FILE);
+		err = statedir_own(&i->dir, STATEDIR_CA, CAFILES_KEY);
 	if (!err)
-		err = statedir_own(&i->dir, STATEDIR_CA, SIGNER_CHAIN_FILE);
+		err = statedir_own(&i->dir, STATEDIR_CA, CAFILES_CHAIN);
 	return err ? failed("the CA's key", err) : CMD_OK;
 }
 

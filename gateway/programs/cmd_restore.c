@@ -20,7 +20,7 @@
 #include "gateway/backup.h"
 #include "gateway/identity.h"
 #include "gateway/manager/registry.h"
-#include "gateway/privsep/signer.h"
+#include "gateway/privsep/cafiles.h"
 #include "gateway/programs/secretfile.h"
 #include "gateway/programs/selfissue.h"
 #include "gateway/programs/statedir.h"
@@ -168,7 +168,7 @@ static int check_root(struct restore *r)
 		code = refuse_damaged(r);
 		goto out;
 	}
-	err = keyfile_read(r->dir.part[STATEDIR_CA].fd, SIGNER_CHAIN_FILE, pem, KEYFILE_MAX, &len);
+	err = keyfile_read(r->dir.part[STATEDIR_CA].fd, CAFILES_CHAIN, pem, KEYFILE_MAX, &len);
 	if (err == -ENOENT)
 		goto out;
 	if (!err)
@@ -225,14 +225,14 @@ static int take_key(struct restore *r)
 	const uint8_t *spki;
 	int code = CMD_OK;
 
-	r->key_here = !keyfile_read_secret(r->dir.part[STATEDIR_CA].fd, SIGNER_KEY_FILE, r->key,
+	r->key_here = !keyfile_read_secret(r->dir.part[STATEDIR_CA].fd, CAFILES_KEY, r->key,
 	                                   KEY_PEM_MAX, &r->key_len) &&
 	              !load_ca(r);
 	if (!r->key_here && part(r, BACKUP_KEY)->at) {
 		code = unseal_key(r);
 	} else if (!r->key_here) {
-		fault("the backup holds none, and " SIGNER_KEY_FILE " here is missing or another's",
-		      "take a backup made with --with-ca, or put " SIGNER_KEY_FILE
+		fault("the backup holds none, and " CAFILES_KEY " here is missing or another's",
+		      "take a backup made with --with-ca, or put " CAFILES_KEY
 		      " there, 0600 of root, and run it again",
 		      "restore: the CA's key: %s/ca", r->c->state_path);
 		code = CMD_FAILED;
@@ -393,12 +393,12 @@ static int write_ca(struct restore *r)
 	int dir = r->dir.part[STATEDIR_CA].fd, err = 0;
 
 	if (!r->key_here)
-		err = keyfile_write(dir, SIGNER_KEY_FILE, r->key, r->key_len);
+		err = keyfile_write(dir, CAFILES_KEY, r->key, r->key_len);
 	if (!err)
-		err = keyfile_write(dir, SIGNER_CHAIN_FILE, chain->at, chain->len);
+		err = keyfile_write(dir, CAFILES_CHAIN, chain->at, chain->len);
 	if (!err)
-		err = statedir_own(&r->dir, STATEDIR_CA, SIGNER_KEY_FILE);
-	return err ? err : statedir_own(&r->dir, STATEDIR_CA, SIGNER_CHAIN_FILE);
+		err = statedir_own(&r->dir, STATEDIR_CA, CAFILES_KEY);
+	return err ? err : statedir_own(&r->dir, STATEDIR_CA, CAFILES_CHAIN);
 }
 
 static int write_identities(struct restore *r)

@@ -1,6 +1,8 @@
 /* SPDX-License-Identifier: GPL-3.0-or-later */
 #include "gateway/privsep/signer.h"
 
+#include "gateway/privsep/cafiles.h"
+
 #include <criterion/criterion.h>
 #include <errno.h>
 #include <fcntl.h>
@@ -42,11 +44,11 @@ static void fill(time_t now)
 
 	cr_assert_eq(ca_new(&root, "test", now), 0);
 	cr_assert_eq(cert_key_to_pem(ca_key(root), pem, sizeof(pem), &len), 0);
-	cr_assert_eq(keyfile_write(dir, SIGNER_KEY_FILE, pem, len), 0);
+	cr_assert_eq(keyfile_write(dir, CAFILES_KEY, pem, len), 0);
 	len = 0;
 	ca_chain(root, &chain);
 	cr_assert_eq(cert_to_pem(pem, sizeof(pem), &len, chain.at[0].der, chain.at[0].len), 0);
-	cr_assert_eq(keyfile_write(dir, SIGNER_CHAIN_FILE, pem, len), 0);
+	cr_assert_eq(keyfile_write(dir, CAFILES_CHAIN, pem, len), 0);
 	cr_assert_eq(cert_trust_new(&trust, (const uint8_t *)pem, len), 0);
 	cert_trust_pin(trust, pin);
 	cr_assert_eq(ledger_create(dir, "test"), 0);
@@ -63,7 +65,7 @@ static void setup(void)
 
 static void teardown(void)
 {
-	static const char *const files[] = {SIGNER_KEY_FILE, SIGNER_CHAIN_FILE, LEDGER_FILE, "sock",
+	static const char *const files[] = {CAFILES_KEY, CAFILES_CHAIN, LEDGER_FILE, "sock",
 	                                    LEDGER_FILE "-wal"};
 
 	signer_free(s);
@@ -647,26 +649,26 @@ Test(signer, says_what_is_wrong_with_its_files)
 	struct cert_key *key;
 	size_t len = 0, chain_len;
 
-	cr_assert_eq(keyfile_read(dir, SIGNER_KEY_FILE, pem, sizeof(pem), &len), 0);
-	cr_assert_eq(keyfile_read(dir, SIGNER_CHAIN_FILE, chain, sizeof(chain), &chain_len), 0);
-	cr_assert_eq(fchmodat(dir, SIGNER_KEY_FILE, 0640, 0), 0);
+	cr_assert_eq(keyfile_read(dir, CAFILES_KEY, pem, sizeof(pem), &len), 0);
+	cr_assert_eq(keyfile_read(dir, CAFILES_CHAIN, chain, sizeof(chain), &chain_len), 0);
+	cr_assert_eq(fchmodat(dir, CAFILES_KEY, 0640, 0), 0);
 	refuses_to_start("ca.key: group or others");
-	cr_assert_eq(keyfile_write(dir, SIGNER_KEY_FILE, pem, len / 2), 0);
+	cr_assert_eq(keyfile_write(dir, CAFILES_KEY, pem, len / 2), 0);
 	refuses_to_start("ca.key");
-	unlinkat(dir, SIGNER_KEY_FILE, 0);
+	unlinkat(dir, CAFILES_KEY, 0);
 	refuses_to_start("ca.key: it is missing");
 	cr_assert_eq(cert_key_new(&key), 0);
 	len = 0;
 	cr_assert_eq(cert_key_to_pem(key, pem, sizeof(pem), &len), 0);
 	cert_key_free(key);
-	cr_assert_eq(keyfile_write(dir, SIGNER_KEY_FILE, pem, len), 0);
+	cr_assert_eq(keyfile_write(dir, CAFILES_KEY, pem, len), 0);
 	refuses_to_start("do not belong together");
 	len = 0;
 	cr_assert_eq(cert_key_to_pem(ca_key(root), pem, sizeof(pem), &len), 0);
-	cr_assert_eq(keyfile_write(dir, SIGNER_KEY_FILE, pem, len), 0);
-	cr_assert_eq(keyfile_write(dir, SIGNER_CHAIN_FILE, chain, chain_len / 2), 0);
+	cr_assert_eq(keyfile_write(dir, CAFILES_KEY, pem, len), 0);
+	cr_assert_eq(keyfile_write(dir, CAFILES_CHAIN, chain, chain_len / 2), 0);
 	refuses_to_start("ca.pem");
-	cr_assert_eq(keyfile_write(dir, SIGNER_CHAIN_FILE, chain, chain_len), 0);
+	cr_assert_eq(keyfile_write(dir, CAFILES_CHAIN, chain, chain_len), 0);
 	cr_assert_eq(renameat(dir, LEDGER_FILE, dir, "sock"), 0);
 	refuses_to_start("ledger.db: it is missing");
 	cr_assert_eq(renameat(dir, "sock", dir, LEDGER_FILE), 0);
