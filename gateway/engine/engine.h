@@ -17,6 +17,8 @@
 struct engine {
 	_Atomic bool stop;
 	_Atomic bool device_gone;
+	_Atomic int64_t
+		lists_confirmed; /* when a peer last said that it holds the same; 0: not yet */
 	_Atomic(struct snapshot *) snapshot; /* freed by RCU */
 	uint64_t serial;
 	int event_fd; /* something changed: control looks */

@@ -70,6 +70,7 @@ static int parse_lists(struct frame *out, const uint8_t *p, size_t len)
 	memcpy(h->says, p + 9, LISTS_HASH);
 	memcpy(h->id, p + 17, LISTS_HASH);
 	h->len = (uint32_t)number_get(p + 25, 4);
+	memcpy(out->heard, p + 29, LISTS_HASH);
 	return h->number && h->number <= INT64_MAX && h->len && h->len <= LISTS_MAX ? 0 : -EBADMSG;
 }
 
@@ -132,13 +133,14 @@ void frame_format_ping(uint8_t *out, enum frame_kind kind, uint64_t stamp)
 	number_put(out + 1, stamp, 8);
 }
 
-void frame_format_lists(uint8_t *out, const struct lists_head *h)
+void frame_format_lists(uint8_t *out, const struct lists_head *h, const uint8_t heard[LISTS_HASH])
 {
 	out[0] = TYPE_LISTS;
 	number_put(out + 1, h->number, 8);
 	memcpy(out + 9, h->says, LISTS_HASH);
 	memcpy(out + 17, h->id, LISTS_HASH);
 	number_put(out + 25, h->len, 4);
+	memcpy(out + 29, heard, LISTS_HASH);
 }
 
 static void format_part(uint8_t *out, uint8_t type, const uint8_t id[LISTS_HASH], uint32_t offset)

@@ -35,46 +35,54 @@ static bool same_head(const struct lists_head *a, const struct lists_head *b)
 
 /* -- telling ---------------------------------------------------------------------------------- */
 
-static void tell(struct worker *w, struct lane *l, const struct lists *ours, int64_t now)
-{
-	uint8_t frame[FRAME_LISTS_LEN + 1];
-	struct gossip *g = &l->gossip;
-
-	frame_format_lists(frame, &ours->head);
-	send_frame(w, l, frame, FRAME_LISTS_LEN, now);
-	if (!same_head(&g->told, &ours->head))
-		g->tell_wait = GOSSIP_TELL;
-	else if (g->tell_wait < GOSSIP_TELL_MAX)
-		g->tell_wait *= 2;
-	g->told = ours->head;
-	g->unheard = false;
-	g->tell_at = now + g->tell_wait;
-}
-
 /* The peer says the same, and of a list as new. */
 static bool agreed(const struct gossip *g, const struct lists *ours)
 {
 	return same(g->peer.says, ours->head.says) && g->peer.number >= ours->head.number;
 }
 
-/* What it says again though we agree, it says because it has not heard us. */
-static void take_head(struct worker *w, struct lane *l, int64_t now)
+static void note_agreed(struct worker *w, const struct gossip *g, const struct lists *ours,
+                        int64_t now)
 {
+	if (agreed(g, ours))
+		atomic_store_explicit(&w->engine->lists_confirmed, now, memory_order_relaxed);
+}
+
+static void tell(struct worker *w, struct lane *l, const struct lists *ours, int64_t now)
+{
+	uint8_t frame[FRAME_LISTS_LEN + 1];
 	struct gossip *g = &l->gossip;
 
-	if (same_head(&g->peer, &w->frame.lists))
-		g->unheard = w->snapshot->lists && agreed(g, w->snapshot->lists);
+	frame_format_lists(frame, &ours->head, g->peer.says);
+	send_frame(w, l, frame, FRAME_LISTS_LEN, now);
+	if (!same_head(&g->told, &ours->head))
+		g->wait = GOSSIP_TELL;
+	else if (g->wait < GOSSIP_TELL_MAX)
+		g->wait *= 2;
+	g->told = ours->head;
+	g->told_at = now;
+	g->unheard = false;
+	note_agreed(w, g, ours, now);
+}
+
+/* It says with it what it has heard of us: who is heard does not answer, or two would never end. */
+static void take_head(struct worker *w, struct lane *l, int64_t now)
+{
+	const struct lists *ours = w->snapshot->lists;
+	struct gossip *g = &l->gossip;
+
 	g->peer = w->frame.lists;
+	g->unheard = ours && !same(w->frame.heard, ours->head.says);
+	if (ours)
+		note_agreed(w, g, ours, now);
 	worker_tick_by(w, now);
 }
 
-static bool must_tell(const struct gossip *g, const struct lists *ours, int64_t now)
+static int64_t tell_at(const struct gossip *g, const struct lists *ours)
 {
-	if (!same_head(&g->told, &ours->head))
-		return true;
-	if (agreed(g, ours))
-		return g->unheard;
-	return now >= g->tell_at;
+	if (g->unheard || !same_head(&g->told, &ours->head))
+		return 0;
+	return g->told_at + (agreed(g, ours) ? GOSSIP_AGAIN : g->wait);
 }
 
 /* -- fetching --------------------------------------------------------------------------------- */
@@ -245,9 +253,7 @@ int64_t gossip_tick(struct worker *w, struct lane *l, int64_t now)
 
 	if (!ours)
 		return next;
-	if (must_tell(g, ours, now))
+	if (now >= tell_at(g, ours))
 		tell(w, l, ours, now);
-	if (agreed(g, ours))
-		return next;
-	return next < g->tell_at ? next : g->tell_at;
+	return next < tell_at(g, ours) ? next : tell_at(g, ours);
 }

@@ -17,7 +17,8 @@
 #define GOSSIP_TRIES    8            /* questions without an answer */
 #define GOSSIP_ASK      250000000LL  /* ns before a question is asked again */
 #define GOSSIP_TELL     1000000000LL /* and before a peer is told again that says something else, */
-#define GOSSIP_TELL_MAX (64 * GOSSIP_TELL) /* doubled up to this */
+#define GOSSIP_TELL_MAX (64 * GOSSIP_TELL)   /* doubled up to this */
+#define GOSSIP_AGAIN    (1200 * GOSSIP_TELL) /* where both say the same: that confirms a list's age */
 
 struct worker;
 struct lane;
@@ -27,10 +28,10 @@ struct fetch;
 struct gossip {
 	struct lists_head peer;    /* what it holds; number 0: it has not said */
 	struct lists_head told;    /* what we said last; number 0: nothing */
+	int64_t told_at, wait;     /* when, and how long until it is said again */
 	uint8_t tried[LISTS_HASH]; /* fetched whole: it is no use to fetch it again */
-	bool unheard;              /* it repeats itself: what we said was lost */
-	int64_t tell_at, tell_wait;
-	int64_t fetch_at; /* not before: a file a second */
+	bool unheard;              /* the peer has not heard what we say */
+	int64_t fetch_at;          /* not before: a file a second */
 	int64_t served_since;
 	unsigned served;
 	struct fetch *fetch; /* NULL: none is under way */

@@ -20,7 +20,7 @@ list_above() { # NODE NUMBER
 	[ "$(list_number "$1")" -gt "$2" ]
 }
 peer_is() { # NODE PEER STATE
-	ginnel "$1" --json peers | jq -e --arg p "$2" --arg s "$3" '.[] | select(.name == $p) | .state == $s'
+	[ "$(ginnel "$1" --json peers | jq --arg p "$2" --arg s "$3" '.[] | select(.name == $p) | .state == $s')" = true ]
 }
 secret() { # FILE
 	(umask 077 && echo 'correct horse battery staple' >"$1")

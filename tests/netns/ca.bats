@@ -14,7 +14,7 @@ node() { # NODE NAME FILTER
 }
 address() { ginnel "$1" --json status | jq -r '.address | sub("/.*"; "")'; }
 peer_is() { # NODE PEER STATE
-	ginnel "$1" --json peers | jq -e --arg p "$2" --arg s "$3" '.[] | select(.name == $p) | .state == $s'
+	[ "$(ginnel "$1" --json peers | jq --arg p "$2" --arg s "$3" '.[] | select(.name == $p) | .state == $s')" = true ]
 }
 # As it is done where the root's key lies: $LAB/root.key, $LAB/root.pem.
 root_leaves() { # NODE

@@ -17,7 +17,7 @@ same_list() { # NODE NUMBER
 	[ "$(list_number "$1")" = "$2" ]
 }
 peer_is() { # NODE PEER STATE
-	ginnel "$1" --json peers | jq -e --arg p "$2" --arg s "$3" '.[] | select(.name == $p) | .state == $s'
+	[ "$(ginnel "$1" --json peers | jq --arg p "$2" --arg s "$3" '.[] | select(.name == $p) | .state == $s')" = true ]
 }
 # The whole host at once: nobody of it says goodbye.
 burn() { # NODE
@@ -57,6 +57,7 @@ burn() { # NODE
 	start n4
 	until_ok 15 peer_is n4 n2 revoked
 	same_list n4 "$number"
+	ginnel n4 --json status | jq -e '.list.age_s != null and .list.age_s < 20'
 	until_ok 10 pings n4 "$n3"
 	run pings n4 "$n2"
 	[ "$status" -ne 0 ]

@@ -93,11 +93,15 @@ Test(frame, what_lists_a_node_holds)
 	uint8_t buf[FRAME_LISTS_LEN + 1] = {0};
 	struct frame f;
 
-	frame_format_lists(buf, &head);
-	cr_expect_arr_eq(buf, "\3\1\2\3\4\5\6\7\10saysays\0ididid\0\0\0\1\2\3", FRAME_LISTS_LEN);
+	frame_format_lists(buf, &head, (const uint8_t *)"heard\0\0\0");
+	cr_expect_arr_eq(buf,
+	                 "\3\1\2\3\4\5\6\7\10saysays\0ididid\0\0\0\1\2\3"
+	                 "heard\0\0\0",
+	                 FRAME_LISTS_LEN);
 	cr_assert_eq(frame_parse(&f, buf, FRAME_LISTS_LEN), 0);
 	cr_expect_eq(f.kind, FRAME_LISTS);
 	cr_expect_arr_eq(&f.lists, &head, sizeof(head));
+	cr_expect_arr_eq(f.heard, "heard\0\0\0", LISTS_HASH);
 	expect_length(buf, FRAME_LISTS_LEN);
 	buf[25] = 1; /* longer than any */
 	cr_expect_eq(frame_parse(&f, buf, FRAME_LISTS_LEN), -EBADMSG);
