@@ -76,7 +76,31 @@ static void links(FILE *f, const char *family, const char *table, const struct g
 		fprintf(f, "add element %s %s links { \"%s\" }\n", family, table, p->interfaces[i]);
 }
 
-static void elements_inet(FILE *f, const char *table, const struct guard_plan *p)
+static void device(FILE *f, const char *table, const char *map, const char *name,
+                   const char *verdict)
+{
+	fprintf(f, "add element inet %s %s { \"%s\" : %s }\n", table, map, name, verdict);
+}
+
+/* Where packets of which device go in the rules. What the tunnel's device carries is also judged by
+ * the engine, packet by packet: of the guard's copies one looks at its addresses, and it is that
+ * one's absence, for milliseconds, that the other is for.
+ */
+static void devices(FILE *f, const char *table, const struct guard_plan *p, bool judge_tun)
+{
+	fprintf(f, "add element inet %s tun { \"%s\" }\n", table, p->device);
+	links(f, "inet", table, p);
+	device(f, table, "inward", p->device, judge_tun ? "goto from_tun" : "accept");
+	device(f, table, "across", p->device, "goto delivered");
+	device(f, table, "outward", p->device, judge_tun ? "goto into" : "accept");
+	for (unsigned i = 0; i < p->ninterfaces; i++) {
+		device(f, table, "inward", p->interfaces[i], "goto link");
+		device(f, table, "across", p->interfaces[i], "jump mine");
+		device(f, table, "outward", p->interfaces[i], "goto onto");
+	}
+}
+
+static void elements_inet(FILE *f, const char *table, const struct guard_plan *p, bool judge_tun)
 {
 	prefixes(f, "inet", table, "pools", p->guarded, p->nguarded, 4);
 	prefixes(f, "inet", table, "pools6", p->guarded, p->nguarded, 6);
@@ -84,8 +108,7 @@ static void elements_inet(FILE *f, const char *table, const struct guard_plan *p
 	prefixes(f, "inet", table, "own6", p->own, p->nown, 6);
 	address(f, "inet", table, "self", &p->address4);
 	address(f, "inet", table, "self6", &p->address6);
-	fprintf(f, "add element inet %s tun { \"%s\" }\n", table, p->device);
-	links(f, "inet", table, p);
+	devices(f, table, p, judge_tun);
 }
 
 static void elements_arp(FILE *f, const struct guard_plan *p)
@@ -129,7 +152,7 @@ int rules_text(const struct guard_plan *p, char **out)
 	if (!f)
 		return -ENOMEM;
 	fputs(guard_nft, f);
-	elements_inet(f, PLAIN, p);
+	elements_inet(f, PLAIN, p, true);
 	elements_arp(f, p);
 	/* Until a policy is given: workloads of one host may speak to each other. */
 	fputs("add element inet " PLAIN " otherwise { ipv4 : accept, ipv6 : accept }\n", f);
@@ -160,7 +183,7 @@ int rules_live_text(const struct guard_plan *p, char **out)
 	fputs(LIVE_HEAD "}\ndelete table inet " LIVE "\n" LIVE_HEAD, f);
 	fwrite(from, 1, (size_t)(to - from), f);
 	fputs(end, f);
-	elements_inet(f, LIVE, p);
+	elements_inet(f, LIVE, p, false);
 	return written(f, &text, out);
 }
 
@@ -211,17 +234,31 @@ static int list(struct nft_ctx *nft, unsigned flags, const char *what, FILE *to)
 }
 
 struct listed {
-	const char *table, *sets[9];
+	const char *table, *sets[9], *maps[4];
 };
 
 #define SETS "pools", "pools6", "own", "own6", "self", "self6", "tun", "links"
+#define MAPS "inward", "across", "outward"
 static const struct listed plain_tables[] = {
-	{"inet " PLAIN, {SETS}},
-	{"arp " PLAIN, {"pools", "own", "self", "links"}},
-	{"bridge " PLAIN, {NULL}},
-	{NULL, {NULL}},
+	{"inet " PLAIN, {SETS}, {MAPS}},
+	{"arp " PLAIN, {"pools", "own", "self", "links"}, {NULL}},
+	{"bridge " PLAIN, {NULL}, {NULL}},
+	{NULL, {NULL}, {NULL}},
 };
-static const struct listed live_tables[] = {{"inet " LIVE, {SETS}}, {NULL, {NULL}}};
+static const struct listed live_tables[] = {{"inet " LIVE, {SETS}, {MAPS}}, {NULL, {NULL}, {NULL}}};
+
+static int list_each(struct nft_ctx *nft, const char *kind, const char *table,
+                     const char *const *names, FILE *to)
+{
+	char what[128];
+	int err = 0;
+
+	for (; !err && *names; names++) {
+		snprintf(what, sizeof(what), "list %s %s %s", kind, table, *names);
+		err = list(nft, NFT_CTX_OUTPUT_STATELESS | NFT_CTX_OUTPUT_NUMERIC_ALL, what, to);
+	}
+	return err;
+}
 
 /* One command at a time: for several, libnftables reads only what the last one needs. And with a
  * context of its own, for one that lists again and again keeps 140 bytes of each time.
@@ -246,10 +283,10 @@ static int listing(const struct listed *all, char **out)
 	for (; !err && all->table; all++) {
 		snprintf(what, sizeof(what), "list table %s", all->table);
 		err = list(nft, flags | NFT_CTX_OUTPUT_TERSE, what, f);
-		for (const char *const *set = all->sets; !err && *set; set++) {
-			snprintf(what, sizeof(what), "list set %s %s", all->table, *set);
-			err = list(nft, flags, what, f);
-		}
+		if (!err)
+			err = list_each(nft, "set", all->table, all->sets, f);
+		if (!err)
+			err = list_each(nft, "map", all->table, all->maps, f);
 	}
 	nft_ctx_free(nft);
 	if (err) {

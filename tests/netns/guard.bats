@@ -330,10 +330,12 @@ tables() { on n1 nft -s list table inet ginnel; on n1 cat /sys/class/net/ginnel0
 }
 
 @test "what someone takes away is put back: a rule, a pool, routes, addresses, the device" {
-	handle=$(on n1 nft -a list chain inet ginnel post | sed -n 's/.*goto into # handle //p')
+	handle=$(on n1 nft -a list chain inet ginnel post | sed -n 's/.*vmap @outward # handle //p')
 	on n1 nft delete rule inet ginnel post handle "$handle"
-	until_ok 5 on n1 sh -c 'nft list chain inet ginnel post | grep -q "goto into"'
+	until_ok 5 on n1 sh -c 'nft list chain inet ginnel post | grep -q "vmap @outward"'
 	on n1 nft delete element inet ginnel pools '{ 10.80.0.0/14 }'
+	put_back
+	on n1 nft delete element inet ginnel outward '{ "v1" : goto onto }'
 	put_back
 	on n1 nft delete table arp ginnel
 	put_back
