@@ -4,8 +4,6 @@
  */
 #include "gateway/privsep/signer.h"
 
-#include "gateway/privsep/cafiles.h"
-
 #include <dirent.h>
 #include <fcntl.h>
 #include <stdio.h>
@@ -16,6 +14,7 @@
 #include "crypto/ca.h"
 #include "crypto/keyfile.h"
 #include "gateway/log.h"
+#include "gateway/privsep/cafiles.h"
 #include "gateway/privsep/ledger.h"
 #include "gateway/privsep/operator.h"
 
