@@ -6,6 +6,7 @@
  */
 #include "gateway/programs/cmd.h"
 
+#include <dirent.h>
 #include <errno.h>
 #include <fcntl.h>
 #include <stdlib.h>
@@ -47,6 +48,8 @@ struct restore {
 	struct ledger *ledger;
 	struct registry *registry;
 	struct ledger_node self;
+	struct registry_node record; /* these are too large for a frame */
+	struct cert_info issued[2];
 	struct identity node_id, manager_id;
 	struct cert_key *node_key, *manager_key; /* new ones, if this host has none */
 };
@@ -245,18 +248,21 @@ static int take_key(struct restore *r)
 
 /* -- the databases, in a folder beside -------------------------------------------------------- */
 
+/* All of it: a kill leaves temporary names, too. */
 static void scratch_clean(int state)
 {
-	static const char *const files[] = {LEDGER_FILE,          LEDGER_FILE "-wal",
-	                                    LEDGER_FILE "-shm",   REGISTRY_FILE,
-	                                    REGISTRY_FILE "-wal", REGISTRY_FILE "-shm"};
 	int fd = openat(state, SCRATCH, O_RDONLY | O_DIRECTORY | O_NOFOLLOW | O_CLOEXEC);
+	DIR *d = fd < 0 ? NULL : fdopendir(fd);
+	struct dirent *e;
 
-	if (fd < 0)
+	if (!d) {
+		if (fd >= 0)
+			close(fd);
 		return;
-	for (size_t i = 0; i < sizeof(files) / sizeof(files[0]); i++)
-		unlinkat(fd, files[i], 0);
-	close(fd);
+	}
+	while ((e = readdir(d))) /* NOLINT(concurrency-mt-unsafe): the stream is ours alone */
+		unlinkat(fd, e->d_name, 0);
+	closedir(d);
 	unlinkat(state, SCRATCH, AT_REMOVEDIR);
 }
 
@@ -358,17 +364,17 @@ static bool identities_here(struct restore *r)
 static int note_self(struct restore *r, const struct cert_info *node,
                      const struct cert_info *manager)
 {
-	struct registry_node n;
+	struct registry_node *n = &r->record;
 	int err = ledger_node_keys(r->ledger, r->node.name, node->spki, manager->spki);
 
 	if (!err)
-		err = registry_node_get(r->registry, r->node.name, &n);
+		err = registry_node_get(r->registry, r->node.name, n);
 	if (err)
 		return err;
-	n.issue = node->issue;
-	n.cert_not_after = node->not_after;
-	memcpy(n.spki, node->spki, sizeof(n.spki));
-	return registry_node_put(r->registry, &n);
+	n->issue = node->issue;
+	n->cert_not_after = node->not_after;
+	memcpy(n->spki, node->spki, sizeof(n->spki));
+	return registry_node_put(r->registry, n);
 }
 
 static int make_keys(struct restore *r)
@@ -414,17 +420,16 @@ static int write_identities(struct restore *r)
 		.root = r->root,
 		.root_len = r->root_len,
 	};
-	struct cert_info node, manager;
+	struct cert_info *node = &r->issued[0], *manager = &r->issued[1];
 	int err;
 
 	if (!r->node_key)
 		return 0;
-	err = selfissue_write(&own, &r->dir, STATEDIR_ENGINE, "node", r->node_key, ROLE_NODE,
-	                      &node);
+	err = selfissue_write(&own, &r->dir, STATEDIR_ENGINE, "node", r->node_key, ROLE_NODE, node);
 	if (!err)
 		err = selfissue_write(&own, &r->dir, STATEDIR_MANAGER, "manager", r->manager_key,
-		                      ROLE_MANAGER, &manager);
-	return err ? err : note_self(r, &node, &manager);
+		                      ROLE_MANAGER, manager);
+	return err ? err : note_self(r, node, manager);
 }
 
 /* Closed, so that all of it is in the one file; its log of before must not be taken for the new one's. */
