@@ -100,7 +100,10 @@ Test(frame, what_lists_a_node_holds)
 	                 FRAME_LISTS_LEN);
 	cr_assert_eq(frame_parse(&f, buf, FRAME_LISTS_LEN), 0);
 	cr_expect_eq(f.kind, FRAME_LISTS);
-	cr_expect_arr_eq(&f.lists, &head, sizeof(head));
+	cr_expect_eq(f.lists.number, head.number);
+	cr_expect_eq(f.lists.len, head.len);
+	cr_expect_arr_eq(f.lists.says, head.says, LISTS_HASH);
+	cr_expect_arr_eq(f.lists.id, head.id, LISTS_HASH);
 	cr_expect_arr_eq(f.heard, "heard\0\0\0", LISTS_HASH);
 	expect_length(buf, FRAME_LISTS_LEN);
 	buf[25] = 1; /* longer than any */

@@ -902,6 +902,7 @@ static void let_in(const struct process_under_test *p, const char *name, struct 
 
 Test(signer, answers_a_revocation_when_all_have_it_or_soon)
 {
+	static const char line[] = "{\"cmd\":\"node-revoke\",\"name\":\"n2\"}\n";
 	struct process_under_test p;
 	struct message_list_told t;
 	struct revocations set;
@@ -917,7 +918,7 @@ Test(signer, answers_a_revocation_when_all_have_it_or_soon)
 	let_in(&p, "n2", key);
 	let_in(&p, "n3", key);
 	fd = dial();
-	cr_assert_gt(send(fd, "{\"cmd\":\"node-revoke\",\"name\":\"n2\"}\n", 37, 0), 0);
+	cr_assert_eq(send(fd, line, strlen(line), 0), (ssize_t)strlen(line));
 	t.number = list_of(&p, &set) - 1;
 	revocations_clear(&set);
 	cr_assert_eq(message_send(p.manager, MESSAGE_LIST_TOLD, 0, &t, sizeof(t), NULL, 0), 0);
