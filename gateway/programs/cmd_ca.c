@@ -123,7 +123,7 @@ struct import {
 	struct cafiles now; /* what lies here */
 	char *text;         /* IMPORT_MAX of secret memory */
 	size_t len;
-	uint8_t *chain; /* PEM: the intermediate, the root */
+	uint8_t *chain;            /* PEM: the intermediate, the root */
 	size_t chain_len, root_at; /* where the root begins in it */
 	struct ca *ca;
 	time_t end;
