@@ -46,6 +46,9 @@ enum message_type {
 	/* ca → manager: give me a copy of the registry; and back, in a file */
 	MESSAGE_COPY,
 	MESSAGE_COPIED, /* struct message_copied */
+	/* ca → manager: what an operator asks of the registry, with a file for some; and the answer */
+	MESSAGE_ORDER,
+	MESSAGE_ORDERED,
 	MESSAGE_TYPE_COUNT
 };
 
@@ -173,6 +176,27 @@ struct message_generation {
 
 struct message_copied {
 	uint64_t len; /* of the file; 0: it could not be made, the descriptor is of an empty one */
+};
+
+/* An operator's act that is none of the ca's: root alone reaches the ca, so that the manager takes it
+ * from there and from nobody else. seq says whose.
+ */
+struct message_order {
+	uint8_t kind; /* enum order_kind */
+	uint8_t off;  /* ORDER_DRAIN: no longer */
+	char name[64];
+	char by[64];  /* NUL-terminated, as name is */
+	uint32_t len; /* ORDER_POLICY: of the document, which is the file */
+};
+
+enum order_kind {
+	ORDER_POLICY = 1, /* the document from now on */
+	ORDER_DRAIN,      /* refuse new workloads on that node */
+};
+
+struct message_ordered {
+	uint64_t version; /* ORDER_POLICY: the version that is in force */
+	char error[512];  /* "what: why; what to do"; "": done */
 };
 
 int message_send(int fd, enum message_type type, uint32_t seq, const void *body, size_t len,

@@ -55,7 +55,7 @@ _ginnel() {
 	mapfile -t COMPREPLY < <(compgen -W "$all" -- "$current")
 	# a file
 	case ${command[*]-} in
-	"config check" | "ca import" | backup | restore)
+	"config check" | "policy check" | "policy test" | "policy apply" | "ca import" | backup | restore)
 		[[ $current == -* ]] || mapfile -t COMPREPLY < <(compgen -f -- "$current")
 		;;
 	esac

@@ -32,6 +32,9 @@ struct enroll {
 	struct message_signed answer;
 	struct registry_node node; /* that is being written down */
 	struct follow follow;
+	void (*on_order)(void *arg, const struct message_order *m, int fd,
+	                 struct message_ordered *out);
+	void *on_order_arg;
 };
 
 int enroll_new(struct enroll **out, struct registry *r, int ca_fd)
@@ -50,6 +53,15 @@ int enroll_new(struct enroll **out, struct registry *r, int ca_fd)
 struct follow *enroll_follow(struct enroll *e)
 {
 	return &e->follow;
+}
+
+void enroll_obey(struct enroll *e,
+                 void (*fn)(void *arg, const struct message_order *m, int fd,
+                            struct message_ordered *out),
+                 void *arg)
+{
+	e->on_order = fn;
+	e->on_order_arg = arg;
 }
 
 static void waiting_clear(struct waiting *w)
@@ -520,10 +532,32 @@ static void answered(struct enroll *e, struct waiting *w, const struct message_s
 
 /* -- messages of the ca --------------------------------------------------------------------------- */
 
+/* An answer that finds no room is lost: whoever asked is told so by the ca in time, and asks again. */
+static int take_order(struct enroll *e)
+{
+	struct message_ordered out = {0};
+	struct message_order m;
+	int err = 0;
+
+	memcpy(&m, e->message.body, sizeof(m));
+	if (!memchr(m.name, '\0', sizeof(m.name)) || !memchr(m.by, '\0', sizeof(m.by)) ||
+	    !e->on_order)
+		err = -EBADMSG;
+	else
+		e->on_order(e->on_order_arg, &m, e->message.nfds ? e->message.fds[0] : -1, &out);
+	message_close_fds(&e->message);
+	if (!err)
+		err = message_send(e->ca_fd, MESSAGE_ORDERED, e->message.head.seq, &out,
+		                   sizeof(out), NULL, 0);
+	return err == -EAGAIN ? 0 : err;
+}
+
 static int take_answer(struct enroll *e, time_t wall, void (*wake)(void *user))
 {
 	struct waiting *w;
 
+	if (e->message.head.type == MESSAGE_ORDER)
+		return take_order(e);
 	if (e->message.head.type != MESSAGE_SIGNED)
 		return follow_take(&e->follow, &e->message);
 	memcpy(&e->answer, e->message.body, sizeof(e->answer));

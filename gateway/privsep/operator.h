@@ -9,10 +9,14 @@
  *   {"cmd":"node-remove","name"} → {}
  *   {"cmd":"node-revoke","name"} → {"name","number"}
  *   {"cmd":"backup"} → {"registry","ledger"}: bytes, in two descriptors in that order
+ *   {"cmd":"node-drain","name","off"} → {}
+ *   {"cmd":"policy-apply","len"}, with the document's file beside the line → {"version"}
  * or {"error":"what: why; what to do"}. Members may be missing where a default is meant (role node,
- * no name, no labels, one hour); unknown ones are refused. ca process, one thread.
+ * no name, no labels, one hour); unknown ones are refused. The last two are the registry's: the manager does
+ * them, and answers. ca process, one thread.
  */
 #pragma once
+#include "gateway/message.h"
 #include "gateway/privsep/ledger.h"
 
 #define OPERATOR_TTL_DEFAULT  3600
@@ -27,6 +31,7 @@ struct operator_answer {
 	bool list;                       /* the revocation list has changed */
 	bool copy;                       /* no text yet: operator_copied is to make it */
 	int nfds, fds[2];                /* that go with it */
+	struct message_order order; /* kind 0: none; else the manager is asked, and text is NULL */
 };
 
 /* Answers one line (without its newline) of the operator named by. pin is the root's key hash. 0;
@@ -38,6 +43,9 @@ int operator_ask(struct ledger *l, const uint8_t pin[32], const char *by, const 
  * no node is in the registry that the ledger does not know. 0, -ENOMEM.
  */
 int operator_copied(struct ledger *l, int fd, uint64_t len, struct operator_answer *out);
+/* The answer to what the manager was asked. */
+int operator_ordered(struct operator_answer *out, const struct message_order *order,
+                     const struct message_ordered *said);
 /* An answer that says {"error": text}. */
 int operator_refuse(struct operator_answer *out, const char *text);
 void operator_answer_clear(struct operator_answer *a);

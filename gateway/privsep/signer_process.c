@@ -33,7 +33,9 @@ struct client {
 	int fd; /* -1: free */
 	int64_t deadline;
 	size_t n, sent;
-	struct operator_answer answer; /* text is NULL while it still asks */
+	int file;                      /* that came with its line; -1: none */
+	uint32_t order;                /* what the manager has yet to answer; 0: nothing */
+	struct operator_answer answer; /* text is NULL while it still asks, or waits */
 	uint64_t held;                 /* until all have the list of that number; 0: it is not */
 	bool copying;                  /* until the manager has copied the registry */
 	char line[SIGNER_LINE_MAX];
@@ -56,6 +58,7 @@ struct server {
 	int code;
 	bool answering; /* answer waits for room in the manager's socket */
 	uint32_t seq;
+	uint32_t orders; /* given to the manager so far */
 	struct message message;
 	struct message_sign sign;
 	struct message_signed answer;
@@ -81,6 +84,9 @@ static void client_end(struct client *c)
 {
 	close(c->fd);
 	c->fd = -1;
+	if (c->file >= 0)
+		close(c->file);
+	c->file = -1;
 	operator_answer_clear(&c->answer);
 }
 
@@ -148,6 +154,36 @@ static void client_answer(struct client *c, int err, int64_t now)
 	client_send(c);
 }
 
+/* What the registry is to do the manager is asked; its answer is the client's. */
+static void client_order(struct server *v, struct client *c, int64_t now)
+{
+	const struct message_order *m = &c->answer.order;
+	int nfds = m->kind == ORDER_POLICY, err;
+
+	if (nfds && c->file < 0) {
+		client_answer(c,
+		              operator_refuse(&c->answer,
+		                              "policy apply: the document did not come; "
+		                              "is ginnel newer than ginneld?"),
+		              now);
+		return;
+	}
+	if (++v->orders == 0)
+		v->orders = 1;
+	c->order = v->orders;
+	c->deadline = now + SIGNER_ORDER_DEADLINE;
+	err = v->manager_fd < 0 ? -EPIPE
+	                        : message_send(v->manager_fd, MESSAGE_ORDER, c->order, m,
+	                                       sizeof(*m), &c->file, nfds);
+	if (!err)
+		return;
+	c->order = 0;
+	client_answer(c,
+	              operator_refuse(&c->answer, "the manager process cannot be asked now; try "
+	                                          "again"),
+	              now);
+}
+
 /* An act that revoked something is answered when all that are connected have the list, or soon: who was
  * told that a node is revoked may kill this host a moment later.
  */
@@ -178,6 +214,8 @@ static void client_asked(struct server *v, struct client *c, size_t len, int64_t
 		              operator_refuse(&c->answer, "backup: the manager process is not "
 		                                          "there; try again in a few seconds"),
 		              now);
+	} else if (!err && c->answer.order.kind) {
+		client_order(v, c, now);
 	} else {
 		client_answer(c, err, now);
 	}
@@ -185,7 +223,7 @@ static void client_asked(struct server *v, struct client *c, size_t len, int64_t
 
 static bool client_waits(const struct client *c)
 {
-	return c->held || c->copying;
+	return c->held || c->copying || c->order;
 }
 
 /* Its time is over: who is held has its answer, which was only delayed. */
@@ -199,12 +237,39 @@ static void client_late(struct client *c, int64_t now)
 	client_answer(c, 0, now);
 }
 
+/* More of the line, and the file that may come with it: the first one. */
+static ssize_t client_receive(struct client *c)
+{
+	union {
+		struct cmsghdr align;
+		char bytes[CMSG_SPACE(sizeof(int))];
+	} control;
+	struct iovec iov = {c->line + c->n, sizeof(c->line) - c->n};
+	struct msghdr msg = {.msg_iov = &iov,
+	                     .msg_iovlen = 1,
+	                     .msg_control = control.bytes,
+	                     .msg_controllen = sizeof(control.bytes)};
+	ssize_t n = recvmsg(c->fd, &msg, MSG_DONTWAIT | MSG_CMSG_CLOEXEC);
+	const struct cmsghdr *h = n < 0 ? NULL : CMSG_FIRSTHDR(&msg);
+	int fd;
+
+	if (!h || h->cmsg_level != SOL_SOCKET || h->cmsg_type != SCM_RIGHTS ||
+	    h->cmsg_len != CMSG_LEN(sizeof(int)))
+		return n;
+	memcpy(&fd, CMSG_DATA(h), sizeof(fd));
+	if (c->file < 0)
+		c->file = fd;
+	else
+		close(fd);
+	return n;
+}
+
 static void client_read(struct server *v, struct client *c, int64_t now)
 {
 	char *end;
 	ssize_t n;
 
-	n = recv(c->fd, c->line + c->n, sizeof(c->line) - c->n, MSG_DONTWAIT);
+	n = client_receive(c);
 	if (n < 0 && (errno == EAGAIN || errno == EINTR))
 		return;
 	if (n <= 0) {
@@ -238,6 +303,7 @@ static void listener_accept(struct server *v, int64_t now)
 		return;
 	memset(c, 0, sizeof(*c));
 	c->fd = fd;
+	c->file = -1;
 	c->deadline = now + SIGNER_CLIENT_DEADLINE;
 	if (getsockopt(fd, SOL_SOCKET, SO_PEERCRED, &peer, &len) || peer.uid != 0)
 		client_answer(c,
@@ -437,6 +503,21 @@ static void take_told(struct server *v, int64_t now)
 	}
 }
 
+static void take_ordered(struct server *v, int64_t now)
+{
+	struct message_ordered said;
+
+	memcpy(&said, v->message.body, sizeof(said));
+	for (unsigned i = 0; i < SIGNER_CLIENTS_MAX; i++) {
+		struct client *c = &v->clients[i];
+
+		if (c->fd < 0 || !c->order || c->order != v->message.head.seq)
+			continue;
+		c->order = 0;
+		client_answer(c, operator_ordered(&c->answer, &c->answer.order, &said), now);
+	}
+}
+
 static void take_copied(struct server *v, int64_t now)
 {
 	struct message_copied m;
@@ -526,6 +607,9 @@ static void manager_read(struct server *v, int64_t now)
 		return;
 	case MESSAGE_COPIED:
 		take_copied(v, now);
+		return;
+	case MESSAGE_ORDERED:
+		take_ordered(v, now);
 		return;
 	default: /* MESSAGE_SIGN, by the table */
 		break;
@@ -664,7 +748,7 @@ int signer_run(int parent_fd, int manager_fd, int listen_fd)
 	nonblocking(manager_fd);
 	nonblocking(listen_fd);
 	for (unsigned i = 0; i < SIGNER_CLIENTS_MAX; i++)
-		v->clients[i].fd = -1;
+		v->clients[i].fd = v->clients[i].file = -1;
 	code = serve(v);
 	for (unsigned i = 0; i < SIGNER_CLIENTS_MAX; i++)
 		if (v->clients[i].fd >= 0)

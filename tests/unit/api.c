@@ -711,27 +711,27 @@ Test(api, a_list_that_a_node_shows_goes_up)
 
 	api_follow_lists(api, &list_ops, NULL);
 	end_init(&e, "n1");
-	end_ask(&e, "POST", "/v1/list", "{\"list\":\"00ff01\"}");
+	end_ask(&e, "POST", "/v1/list-shown", "{\"list\":\"00ff01\"}");
 	cr_expect_eq(e.status, 200);
 	cr_expect_eq(shown, 3u);
 	shown_result = -EBADMSG;
-	end_ask(&e, "POST", "/v1/list", "{\"list\":\"00ff\"}");
+	end_ask(&e, "POST", "/v1/list-shown", "{\"list\":\"00ff\"}");
 	expect_error(&e, 400, "list");
 	shown_result = -EAGAIN;
-	end_ask(&e, "POST", "/v1/list", "{\"list\":\"00ff\"}");
+	end_ask(&e, "POST", "/v1/list-shown", "{\"list\":\"00ff\"}");
 	expect_error(&e, 503, "ca");
 	shown = 0;
-	end_ask(&e, "POST", "/v1/list", "{\"list\":\"0f0\"}");
+	end_ask(&e, "POST", "/v1/list-shown", "{\"list\":\"0f0\"}");
 	expect_error(&e, 400, "list");
-	end_ask(&e, "POST", "/v1/list", "{\"list\":7}");
+	end_ask(&e, "POST", "/v1/list-shown", "{\"list\":7}");
 	expect_error(&e, 400, "list");
-	end_ask(&e, "POST", "/v1/list?x=1", "{}");
+	end_ask(&e, "POST", "/v1/list-shown?x=1", "{}");
 	expect_error(&e, 400, "bad-request");
 	cr_expect_eq(shown, 0u);
 	shown_result = 0;
 	snprintf(body, sizeof(body), "{\"list\":\"00\"}");
 	for (int i = 0; i < API_ANNOUNCE_BURST; i++)
-		end_ask(&e, "POST", "/v1/list", body);
+		end_ask(&e, "POST", "/v1/list-shown", body);
 	expect_error(&e, 429, "rate");
 	end_clear(&e);
 }

@@ -135,12 +135,14 @@ static int may(uint32_t type, enum process from, enum process to)
 	case MESSAGE_LIST_TOLD:
 	case MESSAGE_LIST_SHOWN:
 	case MESSAGE_COPIED:
+	case MESSAGE_ORDERED:
 		return from == PROCESS_MANAGER && to == PROCESS_CA;
 	case MESSAGE_SIGNED:
 	case MESSAGE_NODE:
 	case MESSAGE_LIST:
 	case MESSAGE_GENERATION:
 	case MESSAGE_COPY:
+	case MESSAGE_ORDER:
 		return from == PROCESS_CA && to == PROCESS_MANAGER;
 	default:
 		return 0;
@@ -183,6 +185,10 @@ static size_t body_of(uint32_t type)
 		return sizeof(struct message_generation);
 	case MESSAGE_COPIED:
 		return sizeof(struct message_copied);
+	case MESSAGE_ORDER:
+		return sizeof(struct message_order);
+	case MESSAGE_ORDERED:
+		return sizeof(struct message_ordered);
 	default:
 		return 0;
 	}
