@@ -456,6 +456,16 @@ enum cert_refusal cert_judge(struct cert_info *out, const struct cert_trust *t,
 	return why;
 }
 
+int cert_ends(const uint8_t *der, size_t len, time_t *not_after)
+{
+	struct x509 c;
+
+	if (x509_parse(&c, der, len) < 0)
+		return -EBADMSG;
+	*not_after = c.not_after;
+	return 0;
+}
+
 int cert_spki(const uint8_t *der, size_t len, uint8_t *spki, size_t *spki_len)
 {
 	struct x509 c;

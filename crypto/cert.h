@@ -125,6 +125,9 @@ enum cert_refusal cert_parse(struct cert_info *out, const uint8_t *der, size_t l
 /* The key of a certificate as DER SubjectPublicKeyInfo; spki has CERT_SPKI_MAX bytes. -EBADMSG. */
 int cert_spki(const uint8_t *der, size_t len, uint8_t *spki, size_t *spki_len);
 
+/* When a certificate ends, a CA's too. -EBADMSG. */
+int cert_ends(const uint8_t *der, size_t len, time_t *not_after);
+
 /* -- trust and judgement ------------------------------------------------------------------- */
 
 struct cert_trust; /* the roots that we trust */

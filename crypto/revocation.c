@@ -6,7 +6,7 @@
 #include <stdlib.h>
 #include <string.h>
 
-#include "crypto/x509.h"
+#include "crypto/statement.h"
 
 #define MAGIC     "ginnel-revocations-1" /* with its NUL: no other signature of a CA begins so */
 #define ENTRY_MIN (1 + 8 + 8 + 1)
@@ -194,14 +194,25 @@ static void put_entry(struct bytes *b, const struct revocation *r)
 	put(b, key ? r->spki : (const uint8_t *)r->node, n);
 }
 
+int revocations_hash(const struct revocations *s, uint8_t out[32])
+{
+	struct bytes b = {.max = REVOCATION_LIST_MAX};
+
+	b.p = malloc(b.max);
+	if (!b.p)
+		return -ENOMEM;
+	for (unsigned i = 0; i < s->n; i++)
+		put_entry(&b, &s->at[i]);
+	cert_spki_hash(b.p, b.n, out);
+	free(b.p);
+	return 0;
+}
+
 int revocation_list_make(uint8_t *out, size_t max, size_t *len, uint64_t number, time_t issued,
                          const struct revocations *s, const struct cert_key *key,
                          const struct cert_chain *chain)
 {
 	struct bytes b = {.p = out, .max = max < REVOCATION_LIST_MAX ? max : REVOCATION_LIST_MAX};
-	uint8_t sig[CERT_SIG_MAX];
-	size_t sig_len;
-	int err;
 
 	put(&b, MAGIC, sizeof(MAGIC));
 	put_number(&b, number, 8);
@@ -209,22 +220,10 @@ int revocation_list_make(uint8_t *out, size_t max, size_t *len, uint64_t number,
 	put_number(&b, s->n, 2);
 	for (unsigned i = 0; i < s->n; i++)
 		put_entry(&b, &s->at[i]);
-	put_number(&b, chain->n - 1, 1);
-	for (unsigned i = 0; i + 1 < chain->n; i++) {
-		put_number(&b, chain->at[i].len, 2);
-		put(&b, chain->at[i].der, chain->at[i].len);
-	}
-	if (b.full)
-		return -E2BIG;
-	err = cert_key_sign(key, b.p, b.n, sig, &sig_len);
-	if (err)
-		return err;
-	put_number(&b, sig_len, 1);
-	put(&b, sig, sig_len);
 	if (b.full)
 		return -E2BIG;
 	*len = b.n;
-	return 0;
+	return statement_sign(out, b.max, len, key, chain);
 }
 
 /* -- reading ---------------------------------------------------------------------------------- */
@@ -298,46 +297,13 @@ static int take_entries(struct reader *r, struct revocations *s)
 	return err;
 }
 
-/* Dates are not looked at: what is revoked stays so, though the CA that said it has ended. */
-static int check_signer(const struct x509 *issuer, bool intermediate, const struct x509 *root)
-{
-	if (!intermediate)
-		return 0;
-	if (!issuer->ca || (issuer->has_usage && !(issuer->usage & X509_KEY_CERT_SIGN)))
-		return -EBADMSG;
-	return x509_verify(issuer, root);
-}
-
-static int check_signature(const uint8_t *list, size_t signed_len, const uint8_t *sig,
-                           size_t sig_len, const uint8_t *der, size_t der_len,
-                           const struct cert_trust *trust)
-{
-	struct x509 issuer, root;
-	struct cert_chain roots;
-	const struct der *key;
-
-	if (der && x509_parse(&issuer, der, der_len) < 0)
-		return -EBADMSG;
-	cert_trust_roots(trust, &roots);
-	for (unsigned i = 0; i < roots.n; i++) {
-		if (x509_parse(&root, roots.at[i].der, roots.at[i].len) < 0 ||
-		    check_signer(&issuer, der != NULL, &root))
-			continue;
-		key = der ? &issuer.spki : &root.spki;
-		if (!cert_verify(key->at, key->n, list, signed_len, sig, sig_len))
-			return 0;
-	}
-	return -EBADMSG;
-}
-
 int revocation_list_read(struct revocations *out, uint64_t *number, time_t *issued,
                          const uint8_t *list, size_t len, const struct cert_trust *trust)
 {
 	struct reader r = {.p = list, .n = len};
-	const uint8_t *magic = take(&r, sizeof(MAGIC)), *der = NULL, *sig;
+	const uint8_t *magic = take(&r, sizeof(MAGIC));
 	struct revocations s = {0};
-	size_t der_len = 0, sig_len, signed_len;
-	uint64_t no, at, n;
+	uint64_t no, at;
 	int err;
 
 	if (len > REVOCATION_LIST_MAX || !magic || memcmp(magic, MAGIC, sizeof(MAGIC)) != 0)
@@ -345,20 +311,10 @@ int revocation_list_read(struct revocations *out, uint64_t *number, time_t *issu
 	no = take_number(&r, 8);
 	at = take_number(&r, 8);
 	err = take_entries(&r, &s);
-	n = take_number(&r, 1);
-	if (!err && n > 1)
-		err = -EBADMSG;
-	if (!err && n == 1) {
-		der_len = (size_t)take_number(&r, 2);
-		der = take(&r, der_len);
-	}
-	signed_len = len - r.n;
-	sig_len = (size_t)take_number(&r, 1);
-	sig = take(&r, sig_len);
-	if (!err && (r.cut || r.n || at > INT64_MAX || no > INT64_MAX))
+	if (!err && (r.cut || at > INT64_MAX || no > INT64_MAX))
 		err = -EBADMSG;
 	if (!err)
-		err = check_signature(list, signed_len, sig, sig_len, der, der_len, trust);
+		err = statement_check(list, len, len - r.n, trust);
 	if (err) {
 		revocations_clear(&s);
 		return err == -ENOMEM ? err : -EBADMSG;

@@ -41,6 +41,8 @@ int revocations_join(struct revocations *s, const struct revocations *other);
 bool revocations_cover(const struct revocations *s, const struct revocations *other);
 /* Forgets what has ended. */
 void revocations_prune(struct revocations *s, time_t wall);
+/* SHA-256 of all that it says: of two sets that say the same it is the same. -ENOMEM. */
+int revocations_hash(const struct revocations *s, uint8_t out[32]);
 /* CERT_OK or CERT_REVOKED. labels: judge by issue numbers too, which are about labels alone. */
 enum cert_refusal revocations_judge(const struct revocations *s, const struct cert_info *cert,
                                     bool labels);

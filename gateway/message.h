@@ -38,6 +38,15 @@ enum message_type {
 	MESSAGE_NODE, /* struct message_node */
 	/* ca → manager: the revocation list, in a file; once asked for nodes, and with each change */
 	MESSAGE_LIST,
+	/* manager → ca: all nodes that are connected have that list */
+	MESSAGE_LIST_TOLD, /* struct message_list_told */
+	/* manager → ca: a list of the ca's own that a node had, in a file */
+	MESSAGE_LIST_SHOWN, /* struct message_list */
+	/* ca → manager: the generation of the records, which the ca vouches for; once asked for nodes */
+	MESSAGE_GENERATION, /* struct message_generation */
+	/* ca → manager: give me a copy of the registry; and back, in a file */
+	MESSAGE_COPY,
+	MESSAGE_COPIED, /* struct message_copied */
 	/* ca → manager: what an operator asks of the registry, with a file for some; and the answer */
 	MESSAGE_ORDER,
 	MESSAGE_ORDERED,
@@ -155,6 +164,20 @@ struct message_node {
 
 struct message_list {
 	uint32_t len; /* of the signed list: the whole file */
+};
+
+struct message_list_told {
+	uint64_t number;
+};
+
+struct message_generation {
+	uint64_t generation;
+	uint32_t len;
+	uint8_t proof[3072]; /* crypto/statement.h */
+};
+
+struct message_copied {
+	uint64_t len; /* of the file; 0: it could not be made, the descriptor is of an empty one */
 };
 
 /* An operator's act that is none of the ca's: root alone reaches the ca, so that the manager takes it

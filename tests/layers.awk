@@ -16,7 +16,7 @@ BEGIN {
 	own("gateway/control", "gateway/engine gateway/tables " base)
 	own("gateway/manager", "gateway/tables " base)
 	own("gateway/privsep", "tun gateway crypto/ca.h crypto/cert.h crypto/token.h" \
-		" crypto/proof.h crypto/revocation.h crypto/keyfile.h crypto/secret.h")
+		" crypto/proof.h crypto/revocation.h crypto/statement.h crypto/keyfile.h crypto/secret.h")
 	own("gateway/programs", "gateway/control gateway/engine gateway/tables gateway/manager" \
 		" gateway/privsep gateway tun crypto")
 
@@ -27,7 +27,7 @@ BEGIN {
 	lib("^event2/|^event[.]h$|^evhttp[.]h$|^evdns[.]h$", "^gateway/(control|manager)/|^gateway/programs/docker[.]c$")
 	lib("^nghttp2/", "^gateway/h2(_frames)?[.][ch]$")
 	lib("^urcu|^urcu[.]h$", "^gateway/engine/([^/]*[.]c|rcu[.]h)$")
-	lib("^sqlite3", "^gateway/manager/|^gateway/privsep/ledger[.]c$")
+	lib("^sqlite3", "^gateway/manager/|^gateway/privsep/ledger[^/]*[.][ch]$")
 	lib("^nftables/", "^gateway/privsep/[^/]*[.]c$")
 	lib("^cap-ng[.]h$", "^gateway/privsep/[^/]*[.]c$")
 	lib("^seccomp[.]h$|^linux/landlock[.]h$|^ginnel/", "^gateway/privsep/[^/]*[.]c$")

@@ -32,7 +32,7 @@ _ginnel() {
 	__ginnel_command
 	[ "${command[0]:-}" != help ] || command=("${command[@]:1}")
 	case $previous in
-	--config | --token-file)
+	--config | --token-file | --passphrase-file)
 		mapfile -t COMPREPLY < <(compgen -f -- "$current")
 		return
 		;;
@@ -53,9 +53,11 @@ _ginnel() {
 		esac
 	fi
 	mapfile -t COMPREPLY < <(compgen -W "$all" -- "$current")
-	# config check F, policy check|test|apply F
-	if [[ ${command[*]-} =~ ^(config|policy)\ (check|test|apply)$ && $current != -* ]]; then
-		mapfile -t COMPREPLY < <(compgen -f -- "$current")
-	fi
+	# a file
+	case ${command[*]-} in
+	"config check" | "policy check" | "policy test" | "policy apply" | "ca import" | backup | restore)
+		[[ $current == -* ]] || mapfile -t COMPREPLY < <(compgen -f -- "$current")
+		;;
+	esac
 }
 complete -o filenames -F _ginnel ginnel

@@ -9,6 +9,7 @@
 #include "gateway/control/denied.h"
 #include "gateway/control/local.h"
 #include "gateway/control/nodes.h"
+#include "gateway/control/spread.h"
 #include "gateway/control/state.h"
 #include "gateway/control/status.h"
 #include "gateway/control/uplink.h"
@@ -85,6 +86,7 @@ static int build_snapshot(struct control *c, struct snapshot **out)
 	if (err)
 		return err;
 	s->wall = control_wall(c);
+	s->lists = lists_get(c->lists);
 	err = revocations_copy(&s->revoked, &c->revoked.set);
 	if (err)
 		goto fail;
@@ -286,6 +288,7 @@ static void on_engine(evutil_socket_t fd, short what, void *arg)
 		return;
 	while ((n = engine_notice(c->engine)))
 		log_stranger(c, n);
+	spread_files(c);
 	HASH_ITER(hh, c->watch.members, m, tmp) {
 		struct peer_status s;
 
@@ -579,12 +582,7 @@ static int first_members(struct control *c)
 		          strerrordesc_np(-err), NULL);
 	if (c->node->is_static)
 		return static_members(c);
-	err = revoked_load(&c->revoked, AT_FDCWD, c->params->identity->trust);
-	if (err && err != -ENOENT)
-		log_warn("revocation lists on disk are no use", "file", REVOKED_FILE, "reason",
-		         strerrordesc_np(-err), NULL);
-	if (c->revoked.issued > c->floor)
-		c->floor = c->revoked.issued;
+	spread_begin(c);
 	err = watch_load(&c->watch, AT_FDCWD, why, sizeof(why));
 	if (err == -EBADMSG)
 		log_warn("last state on disk is no use", "file", WATCH_STATE_FILE, "reason", why,
@@ -711,6 +709,7 @@ int control_run(const struct control_params *p)
 	int err;
 
 	watch_init(&c.watch, p->node);
+	c.watch.trust = p->identity->trust;
 	c.base = event_base_new();
 	err = c.base ? start(&c) : -ENOMEM;
 	if (err)
@@ -726,7 +725,7 @@ int control_run(const struct control_params *p)
 	edict_clear(&c.edict);
 	watch_clear(&c.watch);
 	rule_drops_put(c.rule_drops);
-	revoked_clear(&c.revoked);
+	spread_clear(&c);
 	wolf_put(c.wolf);
 	credentials_clear(&c);
 	alarm_free(c.alarm);

@@ -6,9 +6,7 @@
 #include <stdlib.h>
 #include <string.h>
 
-#define FILE_MAX (REVOKED_LISTS * (4 + (size_t)REVOCATION_LIST_MAX))
-
-static void lists_clear(struct revoked_list lists[REVOKED_LISTS])
+static void kept_clear(struct revoked_list lists[REVOKED_LISTS])
 {
 	for (unsigned i = 0; i < REVOKED_LISTS; i++)
 		free(lists[i].bytes);
@@ -18,12 +16,14 @@ static void lists_clear(struct revoked_list lists[REVOKED_LISTS])
 void revoked_clear(struct revoked *r)
 {
 	revocations_clear(&r->set);
-	lists_clear(r->lists);
+	kept_clear(r->lists);
 	memset(r, 0, sizeof(*r));
 }
 
-/* Does this list, which proved itself when it was taken, say anything that set does not? */
-static bool says_more(const struct revoked_list *l, const struct revocations *set,
+/* Does this list, which proved itself when it was taken, say anything that set does not, and that has
+ * not ended by then?
+ */
+static bool says_more(const struct revoked_list *l, const struct revocations *set, time_t wall,
                       const struct cert_trust *trust)
 {
 	struct revocations own;
@@ -33,14 +33,15 @@ static bool says_more(const struct revoked_list *l, const struct revocations *se
 
 	if (revocation_list_read(&own, &number, &issued, l->bytes, l->len, trust))
 		return true; /* no memory to know */
+	revocations_prune(&own, wall);
 	more = !revocations_cover(set, &own);
 	revocations_clear(&own);
 	return more;
 }
 
 /* The greatest number first; of the others those that say more than it. The last makes room. */
-static void lists_put(struct revoked *r, const struct revoked_list *fresh,
-                      const struct revocations *said, const struct cert_trust *trust)
+static void keep_list(struct revoked *r, const struct revoked_list *fresh,
+                      const struct revocations *said, time_t wall, const struct cert_trust *trust)
 {
 	struct revoked_list kept[REVOKED_LISTS] = {{0}};
 	unsigned n = 0;
@@ -51,7 +52,7 @@ static void lists_put(struct revoked *r, const struct revoked_list *fresh,
 	for (unsigned i = 0; i < REVOKED_LISTS; i++) {
 		struct revoked_list *l = &r->lists[i];
 
-		if (l->bytes && n < REVOKED_LISTS && (!newest || says_more(l, said, trust)))
+		if (l->bytes && n < REVOKED_LISTS && (!newest || says_more(l, said, wall, trust)))
 			kept[n++] = *l;
 		else
 			free(l->bytes);
@@ -84,7 +85,7 @@ int revoked_take(struct revoked *r, const uint8_t *list, size_t len, const struc
 		return err;
 	}
 	memcpy(fresh.bytes, list, len);
-	lists_put(r, &fresh, &said, trust);
+	keep_list(r, &fresh, &said, issued, trust);
 	if (fresh.number > r->number) {
 		r->number = fresh.number;
 		r->issued = issued;
@@ -106,37 +107,30 @@ static void length_put(uint8_t *p, size_t n)
 		p[i] = (uint8_t)(n >> (24 - 8 * i));
 }
 
-int revoked_load(struct revoked *r, int dir, const struct cert_trust *trust)
+int revoked_take_file(struct revoked *r, const uint8_t *file, size_t n,
+                      const struct cert_trust *trust)
 {
-	uint8_t *file = malloc(FILE_MAX);
-	size_t n, at = 0, len;
-	int err, bad = 0;
+	size_t at = 0, len;
+	int fresh = 0, bad = 0, got;
 
-	if (!file)
-		return -ENOMEM;
-	err = keyfile_read(dir, REVOKED_FILE, file, FILE_MAX, &n);
-	while (!err && at < n) {
+	while (at < n) {
 		len = n - at >= 4 ? length_get(file + at) : 0;
-		if (n - at < 4 || len > n - at - 4) {
-			bad = -EBADMSG;
-			break;
-		}
-		if (revoked_take(r, file + at + 4, len, trust) < 0)
-			bad = -EBADMSG;
+		if (n - at < 4 || len > n - at - 4)
+			return -EBADMSG;
+		got = revoked_take(r, file + at + 4, len, trust);
+		if (got < 0)
+			bad = got;
+		else
+			fresh |= got;
 		at += 4 + len;
 	}
-	free(file);
-	return err ? err : bad;
+	return bad && !fresh ? bad : fresh;
 }
 
-int revoked_save(const struct revoked *r, int dir)
+size_t revoked_format(const struct revoked *r, uint8_t file[LISTS_MAX])
 {
-	uint8_t *file = malloc(FILE_MAX);
 	size_t n = 0;
-	int err;
 
-	if (!file)
-		return -ENOMEM;
 	for (unsigned i = 0; i < REVOKED_LISTS; i++) {
 		if (!r->lists[i].bytes)
 			continue;
@@ -144,6 +138,33 @@ int revoked_save(const struct revoked *r, int dir)
 		memcpy(file + n + 4, r->lists[i].bytes, r->lists[i].len);
 		n += 4 + r->lists[i].len;
 	}
+	return n;
+}
+
+int revoked_load(struct revoked *r, int dir, const struct cert_trust *trust)
+{
+	uint8_t *file = malloc(LISTS_MAX);
+	size_t n;
+	int err;
+
+	if (!file)
+		return -ENOMEM;
+	err = keyfile_read(dir, REVOKED_FILE, file, LISTS_MAX, &n);
+	if (!err)
+		err = revoked_take_file(r, file, n, trust);
+	free(file);
+	return err < 0 ? err : 0;
+}
+
+int revoked_save(const struct revoked *r, int dir)
+{
+	uint8_t *file = malloc(LISTS_MAX);
+	size_t n;
+	int err;
+
+	if (!file)
+		return -ENOMEM;
+	n = revoked_format(r, file);
 	err = n ? state_write(dir, REVOKED_FILE, file, n) : 0;
 	free(file);
 	return err;

@@ -6,11 +6,11 @@
  * to prove itself too. Control's thread.
  */
 #pragma once
-#include "crypto/revocation.h"
+#include "gateway/engine/lists.h"
 #include <stdint.h>
 
 #define REVOKED_FILE  "revoked.lists"
-#define REVOKED_LISTS 4 /* the newest, and older ones that say what it does not */
+#define REVOKED_LISTS LISTS_HELD
 
 struct revoked_list {
 	uint64_t number;
@@ -29,6 +29,13 @@ void revoked_clear(struct revoked *r);
 /* What lies in dir, as far as it proves itself. 0, -ENOENT, -EBADMSG some of it did not, -errno. */
 int revoked_load(struct revoked *r, int dir, const struct cert_trust *trust);
 int revoked_save(const struct revoked *r, int dir);
+/* The same as bytes: what lies on the disk, and what is passed on. Returns how many; 0: there are none. */
+size_t revoked_format(const struct revoked *r, uint8_t file[LISTS_MAX]);
+/* All lists of such a file: 1 something is new, 0 nothing is; -errno as revoked_take if none of them was
+ * of use.
+ */
+int revoked_take_file(struct revoked *r, const uint8_t *file, size_t n,
+                      const struct cert_trust *trust);
 /* A list that came: 1 something is new, 0 nothing is, -EBADMSG it is none of our ca's, -ENOMEM, -E2BIG.
  * On error nothing is changed.
  */

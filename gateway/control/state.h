@@ -38,6 +38,7 @@ struct control {
 	unsigned strangers;
 	struct renewal renewal; /* of our certificate; not with one's own PKI */
 	struct revoked revoked;
+	struct lists *lists;       /* the same, to be passed on; NULL: there are none */
 	int64_t revoked_confirmed; /* when a manager last had no newer list; 0: not yet */
 	time_t floor;              /* no clock before this is believed */
 	int exit_code;

@@ -219,19 +219,22 @@ static void judge_manager(struct control *c, json_t *reasons)
 /* While the manager is there it would tell of a newer one: it is as good as confirmed. */
 static int64_t list_age(struct control *c)
 {
+	int64_t by_peers = atomic_load(&c->engine->lists_confirmed);
+	int64_t at = c->revoked_confirmed > by_peers ? c->revoked_confirmed : by_peers;
 	time_t since;
 
-	if (!c->revoked_confirmed)
+	if (!at)
 		return -1;
-	if (uplink_reachable(c->uplink, &since))
+	if (c->revoked_confirmed && uplink_reachable(c->uplink, &since))
 		return 0;
-	return (clock_now() - c->revoked_confirmed) / 1000000000;
+	return (clock_now() - at) / 1000000000;
 }
 
 static void judge_list(struct control *c, json_t *reasons)
 {
 	if (c->uplink && list_age(c) > LIST_AGE_MAX)
-		because(reasons, "no manager has confirmed the revocation list for an hour");
+		because(reasons,
+		        "no manager and no peer has confirmed the revocation list for an hour");
 }
 
 static void judge_policy(struct control *c, json_t *reasons)

@@ -6,6 +6,7 @@
 #include "crypto/secret.h"
 #include "gateway/clock.h"
 #include "gateway/control/credentials.h"
+#include "gateway/control/spread.h"
 #include "gateway/h2.h"
 #include <errno.h>
 #include <fcntl.h>
@@ -44,7 +45,9 @@ struct uplink {
 	time_t since;
 	char error[256];   /* of the last attempt */
 	char refused[256]; /* what we hold against this connection; the callbacks may not end it */
-	void *announce, *watch, *renew; /* addresses of these tell answers apart */
+	void *announce, *watch, *renew, *shown; /* addresses of these tell answers apart */
+	uint64_t
+		showed; /* the greatest number of our lists when they were shown on this connection */
 };
 
 static void uplink_connect(struct uplink *u);
@@ -138,6 +141,34 @@ static void uplink_failed(struct uplink *u, const char *why)
 
 static void on_list(void *arg, int status, const char *body, size_t len);
 
+static void show_list(struct uplink *u, const struct revoked_list *l)
+{
+	char *body = malloc(2 * l->len + 16), *at = body;
+
+	if (!body)
+		return; /* the next connection does it */
+	at = stpcpy(at, "{\"list\":\"");
+	hex_format(at, l->bytes, l->len);
+	strcpy(at + 2 * l->len, "\"}");
+	h2_ask(u->h2, "POST", "/v1/list-shown", body, strlen(body), &u->shown);
+	free(body);
+}
+
+/* Managers forget what a restore took from them; nodes do not. So whoever has more shows it, once in a
+ * connection for what it has.
+ */
+static void show_lists(struct uplink *u)
+{
+	const struct revoked *r = &u->control->revoked;
+
+	if (u->showed >= r->number)
+		return;
+	u->showed = r->number;
+	for (unsigned i = 0; i < REVOKED_LISTS; i++)
+		if (r->lists[i].bytes)
+			show_list(u, &r->lists[i]);
+}
+
 /* {"type":"list","number"}: no state of the cluster, and fetched only if it is newer than ours. */
 static bool list_line(struct uplink *u, const char *line, size_t len)
 {
@@ -157,9 +188,11 @@ static bool list_line(struct uplink *u, const char *line, size_t len)
 			         "its revocation list cannot be asked for");
 		return true;
 	}
-	if (number >= 0 && (uint64_t)number < c->revoked.number)
+	if (number >= 0 && (uint64_t)number < c->revoked.number) {
 		log_warn("the manager's revocation list is older than ours, which stays", "manager",
 		         uplink_manager(u), NULL);
+		show_lists(u);
+	}
 	c->revoked_confirmed = clock_now();
 	return true;
 }
@@ -171,21 +204,17 @@ static int take_list(struct control *c, const char *hex, size_t len)
 
 	if (!list)
 		return -ENOMEM;
-	err = hex_parse(list, len / 2, hex, len) < 0
-	              ? -EBADMSG
-	              : revoked_take(&c->revoked, list, len / 2, c->params->identity->trust);
+	err = hex_parse(list, len / 2, hex, len) < 0 ? -EBADMSG : spread_list(c, list, len / 2);
 	free(list);
 	return err;
 }
 
-/* Sessions are judged first, the disk is written after: a full one must not keep a peer in. */
 static void on_list(void *arg, int status, const char *body, size_t len)
 {
 	struct uplink *u = arg;
 	struct control *c = u->control;
 	json_t *j = status == 200 ? h2_json(body, len) : NULL;
 	json_t *hex = json_object_get(j, "list");
-	char number[24];
 	int err = json_is_string(hex)
 	                  ? take_list(c, json_string_value(hex), json_string_length(hex))
 	                  : -EBADMSG;
@@ -200,15 +229,8 @@ static void on_list(void *arg, int status, const char *body, size_t len)
 		return;
 	}
 	c->revoked_confirmed = clock_now();
-	if (!err)
-		return;
-	log_info("revocation list", "number", log_num(number, (long long)c->revoked.number), NULL);
-	if (c->revoked.issued > c->floor)
-		c->floor = c->revoked.issued;
-	control_publish(c);
-	err = revoked_save(&c->revoked, AT_FDCWD);
-	if (err)
-		log_error("revocation list not saved", "reason", strerrordesc_np(-err), NULL);
+	if (c->revoked.lists[1].bytes) /* it says what the newest does not */
+		show_lists(u);
 }
 
 /* The state is here: from now on there is somebody to tell and to ask. */
@@ -285,10 +307,16 @@ static void on_response(void *arg, void *user, int status, const char *body, siz
                         const char *why)
 {
 	struct uplink *u = arg;
-	char text[16];
+	char text[24];
 
 	if (user == &u->renew) {
 		take_renewal(u, status, body, len, why);
+		return;
+	}
+	if (user == &u->shown) {
+		if (status && status != 200)
+			log_warn("manager took no list of ours", "manager", uplink_manager(u),
+			         "status", log_num(text, status), "reason", why ? why : "", NULL);
 		return;
 	}
 	if (user != &u->announce && user != &u->watch) {
@@ -337,6 +365,14 @@ static void ask(struct uplink *u)
 	else
 		snprintf(path, sizeof(path), "/v1/watch");
 	h2_ask_watch(u->h2, path, &u->watch);
+}
+
+void uplink_show_lists(struct uplink *u)
+{
+	if (!u->h2 || !h2_up(u->h2) || h2_over(u->h2) || u->proving)
+		return; /* the next connection's watch says what it lacks */
+	show_lists(u);
+	event_active(u->io, EV_WRITE, 0);
 }
 
 /* As soon as there is a connection to bind the proof to. */
@@ -547,6 +583,7 @@ static void uplink_connect(struct uplink *u)
 	int one = 1;
 
 	u->born = clock_now();
+	u->showed = 0;
 	u->refused[0] = '\0';
 	if (!m->nendpoints || !e->is_addr) {
 		uplink_failed(u, "the manager's address is a name; names are not resolved yet");

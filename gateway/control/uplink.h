@@ -23,6 +23,9 @@ bool uplink_reachable(const struct uplink *u, time_t *since);
 /* "" or why not. */
 const char *uplink_error(const struct uplink *u);
 
+/* We have heard of revocations: the manager may not have. */
+void uplink_show_lists(struct uplink *u);
+
 /* One request over the connection; body NULL: none. fn is called once, from the loop: status 0 if the
  * connection ended first. *out is for uplink_forget until then. -ENOTCONN no manager is there, -EAGAIN
  * too much is asked at once, -ENOMEM.

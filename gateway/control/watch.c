@@ -3,6 +3,7 @@
 
 #include "crypto/hex.h"
 #include "crypto/keyfile.h"
+#include "crypto/statement.h"
 #include "gateway/h2.h"
 #include <errno.h>
 #include <stdarg.h>
@@ -358,6 +359,17 @@ static bool goes_back(const struct watch *w, uint64_t generation, uint64_t revis
 	       (generation == w->generation && revision < w->revision);
 }
 
+/* Whoever could say so freely could lead us back to any state that once was. */
+static bool generation_proven(const struct watch *w, uint64_t generation, json_t *proof)
+{
+	uint8_t bytes[GENERATION_PROOF_MAX];
+	size_t n = json_string_length(proof) / 2;
+
+	return w->trust && json_is_string(proof) && n <= sizeof(bytes) &&
+	       hex_parse(bytes, n, json_string_value(proof), json_string_length(proof)) >= 0 &&
+	       generation_check(bytes, n, generation, w->trust) == 0;
+}
+
 static enum watch_result take_state(struct watch *w, json_t *line, char *why, size_t max)
 {
 	uint64_t generation, revision;
@@ -367,6 +379,10 @@ static enum watch_result take_state(struct watch *w, json_t *line, char *why, si
 		return refuse(why, max, "a state without generation and revision");
 	if (goes_back(w, generation, revision))
 		return refuse(why, max, "the manager's state is older than the one we have");
+	if (w->generation && generation != w->generation &&
+	    !generation_proven(w, generation, json_object_get(line, "proof")))
+		return refuse(why, max,
+		              "a state of another generation that the ca does not vouch for");
 	w->receiving = true;
 	w->coming_generation = generation;
 	w->coming_revision = revision;

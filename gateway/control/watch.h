@@ -5,7 +5,7 @@
  * Lines come over the watch stream (or, at start, from the last state on disk) and are taken for
  * foreign: every name, prefix and address is checked. The initial state comes in pieces and counts
  * once its "sync" is there, so that a cut connection never leaves half a cluster. Within a generation
- * the revision only rises. No I/O, no thread; control's.
+ * the revision only rises; another generation, after a restore, is the ca's word alone. No I/O, no thread; control's.
  */
 #pragma once
 #include "gateway/control/workloads.h"
@@ -46,6 +46,8 @@ struct watch_policy {
 
 struct watch {
 	const struct node *node;
+	const struct cert_trust
+		*trust; /* whose ca vouches for a new generation; NULL: nobody does */
 	uint64_t generation, revision;
 	struct member *members; /* by name */
 	struct workloads workloads;

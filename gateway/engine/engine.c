@@ -233,6 +233,20 @@ const struct notice *engine_notice(struct engine *e)
 	return &copy;
 }
 
+bool engine_file(struct engine *e, struct gossip_file *out)
+{
+	for (unsigned i = 0; i < e->nworkers; i++) {
+		struct gossip_file *f = mailbox_next(&e->workers[i].files);
+
+		if (!f)
+			continue;
+		*out = *f;
+		mailbox_done(&e->workers[i].files);
+		return true;
+	}
+	return false;
+}
+
 enum cert_refusal engine_admit(void *engine_pointer, const struct cert_info *peer)
 {
 	struct engine *e = *(struct engine **)engine_pointer;

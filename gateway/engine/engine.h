@@ -18,6 +18,8 @@
 struct engine {
 	_Atomic bool stop;
 	_Atomic bool device_gone;
+	_Atomic int64_t
+		lists_confirmed; /* when a peer last said that it holds the same; 0: not yet */
 	_Atomic(struct snapshot *) snapshot; /* freed by RCU */
 	_Atomic unsigned lanes_news; /* raised when a worker has a lane to a peer, and had none */
 	uint64_t serial;
@@ -51,6 +53,8 @@ uint64_t engine_rule_drops(const struct engine *e, uint32_t rule);
 bool engine_refusal(struct engine *e, struct refusal *out);
 /* Borrowed until the next call; NULL: no more. */
 const struct notice *engine_notice(struct engine *e);
+/* Lists that a peer had: out->bytes is the caller's. false: no more. */
+bool engine_file(struct engine *e, struct gossip_file *out);
 
 /* For wolf_params.admit, with the address of the caller's engine pointer as its argument (the engine
  * is younger than its first credentials): is the peer in the snapshot? Handshake thread.

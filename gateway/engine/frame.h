@@ -9,22 +9,42 @@
  *   0      a control frame; the low nibble is its type:
  *            1 ping   01 | stamp (8 bytes, opaque to the receiver)
  *            2 pong   02 | stamp of the ping it answers
+ *            3 lists  03 | number (8) | says (8) | id (8) | length (4) | heard (8): the revocation
+ *                     lists held, and what the other was heard to say
+ *            4 ask    04 | id (8) | offset (4): parts of that file from there on
+ *            5 part   05 | id (8) | offset (4) | bytes
  *   else   refused
  * A bundle is parsed whole, then delivered whole or not at all. Pure.
  */
 #pragma once
+#include "gateway/engine/lists.h"
 #include "tun/ip.h"
 
 #define FRAME_BUNDLE_MAX 64 /* packets in a record */
 #define FRAME_PING_LEN   9
+#define FRAME_LISTS_LEN  37
+#define FRAME_ASK_LEN    13
+#define FRAME_PART_HEAD  13
 #define FRAME_ELIDED     0x80 /* in a packet's first byte */
 
-enum frame_kind { FRAME_PACKETS, FRAME_PING, FRAME_PONG };
+enum frame_kind {
+	FRAME_PACKETS,
+	FRAME_PING,
+	FRAME_PONG,
+	FRAME_LISTS,
+	FRAME_LISTS_ASK,
+	FRAME_LISTS_PART
+};
 
 struct frame {
 	enum frame_kind kind;
-	uint64_t stamp; /* ping, pong */
-	unsigned n;     /* packets */
+	uint64_t stamp;            /* ping, pong */
+	struct lists_head lists;   /* lists; of ask and part the id alone */
+	uint8_t heard[LISTS_HASH]; /* lists */
+	uint32_t offset;           /* ask, part: within LISTS_MAX */
+	const uint8_t *part;       /* into the plaintext */
+	size_t part_len;
+	unsigned n; /* packets */
 	struct {
 		uint8_t *data; /* into the plaintext, without the mark */
 		bool elided;
@@ -39,3 +59,7 @@ int frame_parse(struct frame *out, uint8_t *plain, size_t len);
 
 /* FRAME_PING_LEN bytes. */
 void frame_format_ping(uint8_t *out, enum frame_kind kind, uint64_t stamp);
+/* FRAME_LISTS_LEN, FRAME_ASK_LEN bytes; of a part the FRAME_PART_HEAD before its bytes. */
+void frame_format_lists(uint8_t *out, const struct lists_head *h, const uint8_t heard[LISTS_HASH]);
+void frame_format_ask(uint8_t *out, const uint8_t id[LISTS_HASH], uint32_t offset);
+void frame_format_part(uint8_t *out, const uint8_t id[LISTS_HASH], uint32_t offset);

@@ -107,6 +107,10 @@ static void inbound_control(struct worker *w, struct lane *l, int64_t now)
 	uint64_t rtt;
 
 	count_add(&w->counters.control, 1);
+	if (w->frame.kind != FRAME_PING && w->frame.kind != FRAME_PONG) {
+		gossip_frame(w, l, now);
+		return;
+	}
 	if (w->frame.kind == FRAME_PING) {
 		frame_format_ping(pong, FRAME_PONG, w->frame.stamp);
 		lane_send(w, l, pong, FRAME_PING_LEN, 0, now);

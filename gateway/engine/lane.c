@@ -257,6 +257,7 @@ void lane_heard(struct worker *w, struct lane *l, bool data, int64_t now)
 	if (l->proven || !data)
 		return;
 	l->proven = true;
+	worker_tick_by(w, now); /* what we hold is told at once */
 	atomic_fetch_add(&l->peer->lanes, 1);
 	choose(w, l->peer, now);
 	peer_set_state(l->peer, PEER_UP, "", time(NULL));
@@ -300,6 +301,7 @@ void lane_end(struct worker *w, struct lane *l, const char *error, bool goodbye,
 	choose(w, l->peer, now);
 	if (last)
 		peer_without_lane(w, l->peer, rest, error, now);
+	gossip_clear(w, &l->gossip);
 	session_free(l->session);
 	peer_put(l->peer);
 	free(l);
@@ -391,6 +393,8 @@ int64_t lanes_tick(struct worker *w, int64_t now)
 			lane_end(w, l, *why ? why : "the session's keys are used up", l->dead, now);
 			continue;
 		}
+		if (l->proven && l->slot->active == l)
+			next = least(next, gossip_tick(w, l, now));
 		next = least(next, session_deadline(l->session));
 		if (!l->slot->active)
 			choose(w, l->peer,
@@ -431,6 +435,7 @@ void lanes_judge(struct worker *w, int64_t now)
 {
 	struct lane *l, *tmp;
 
+	worker_tick_by(w, now); /* other lists are told of */
 	HASH_ITER(hh, w->lanes, l, tmp) {
 		const char *why = snapshot_refuses(w->snapshot, l->peer, session_peer(l->session));
 

@@ -8,6 +8,7 @@
 #pragma once
 #include "crypto/session.h"
 #include "gateway/drops.h"
+#include "gateway/engine/gossip.h"
 #include "gateway/engine/peer.h"
 #include "gateway/engine/udp.h"
 #include "gateway/hash.h"
@@ -53,6 +54,7 @@ struct lane {
 	uint64_t counted;    /* packets, at the time */
 	int64_t counted_at;  /* when load was looked at */
 	unsigned loaded;     /* windows in a row in which there was load */
+	struct gossip gossip;
 };
 
 /* The handshake thread's gift: a session that is up, its peer (a reference), where it is; or, with

@@ -47,6 +47,7 @@ void snapshot_free(struct snapshot *s)
 	subjects_free(s->subjects);
 	rule_drops_put(s->rule_drops);
 	revocations_clear(&s->revoked);
+	lists_put(s->lists);
 	route_table_free(s->routes);
 	wolf_put(s->wolf);
 	free(s->known);

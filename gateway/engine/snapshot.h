@@ -8,6 +8,7 @@
 #pragma once
 #include "crypto/revocation.h"
 #include "crypto/wolf.h"
+#include "gateway/engine/lists.h"
 #include "gateway/engine/peer.h"
 #include "gateway/engine/refusals.h"
 #include "gateway/tables/policy.h"
@@ -31,13 +32,14 @@ struct snapshot {
 	char self_name[CERT_NAME_MAX + 1];
 	time_t wall; /* when it was made: sessions whose certificate ended before are over; 0: none */
 	struct revocations revoked; /* ours */
+	struct lists *lists;        /* that say so; a reference of ours; NULL: there are none */
 	struct route_table *routes; /* values: struct peer, or self */
 	struct peer *self;          /* stands for this node in routes; never dialled */
 	unsigned npeers;
 	struct snapshot_peer *peers; /* sorted by name */
 	size_t nknown;
 	struct addr *known; /* of all endpoints, sorted: each hello of a flood asks */
-	bool open; /* all may talk to all: no packet is judged, and what follows is NULL */
+	bool open;          /* all may talk to all: no packet is judged, and what follows is NULL */
 	uint64_t policy_version;
 	struct policy *policy;         /* ours, sealed */
 	struct subjects *subjects;     /* ours; where: struct peer, or self */

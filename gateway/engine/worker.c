@@ -48,11 +48,16 @@ int worker_init(struct worker *w, struct engine *e, unsigned id, const struct io
 	err = pass_init(w, e->nworkers);
 	if (err)
 		goto fail_pass;
+	err = mailbox_init(&w->files, sizeof(struct gossip_file), WORKER_FILE_SLOTS);
+	if (err)
+		goto fail_files;
 	err = io_init(&w->io, files, &w->counters);
 	if (err)
 		goto fail_io;
 	return 0;
 fail_io:
+	mailbox_clear(&w->files);
+fail_files:
 	pass_clear(w);
 fail_pass:
 	refusals_clear(&w->refusals);
@@ -88,9 +93,21 @@ static void free_strangers(struct worker *w)
 	}
 }
 
+static void free_files(struct worker *w)
+{
+	struct gossip_file *f;
+
+	while ((f = mailbox_next(&w->files))) {
+		free(f->bytes);
+		mailbox_done(&w->files);
+	}
+	mailbox_clear(&w->files);
+}
+
 /* After all threads have ended. */
 void worker_clear(struct worker *w)
 {
+	free_files(w);
 	free_handovers(w);
 	free_strangers(w);
 	io_clear(&w->io);

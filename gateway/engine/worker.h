@@ -22,6 +22,7 @@
 #define WORKER_CID_SLOTS      128 /* of them at most for records whose CID is of no lane */
 #define WORKER_WANT_SLOTS     16  /* of them for our own wishes alone: no flood may hold those up */
 #define WORKER_LOAD_WINDOW    (100 * 1000000LL) /* at work for half of it: loaded */
+#define WORKER_FILE_SLOTS     16
 
 struct engine;
 
@@ -73,6 +74,8 @@ struct worker {
 	struct frame frame;
 	struct refusals refusals;
 	struct ratelimit answers; /* to those whose packets the policy refused */
+	struct mailbox files;     /* struct gossip_file, to control */
+	unsigned fetches;         /* under way */
 	struct counters counters;
 };
 

@@ -55,6 +55,7 @@ struct api_client {
 	uint64_t incarnation;
 	uint8_t spki[32];
 	time_t not_after; /* of the certificate that proved it */
+	uint64_t list;    /* the number of the revocation list that it has fetched */
 	void *conn;
 	bool cut;
 	LIST_HEAD(, watcher) watchers;
@@ -70,6 +71,10 @@ struct api {
 	time_t wall;     /* a second ago at most */
 	uint64_t list;   /* the number of the list that says so */
 	char *list_text; /* the list as GET /v1/list answers it; NULL: there is none */
+	uint64_t told;   /* all have fetched it */
+	const struct api_list_ops *list_ops; /* NULL: nobody wants to know */
+	void *list_arg;
+	char *proof; /* of the generation, hex; NULL: the ca has not said so yet */
 	uint64_t refused, unlogged;
 	int64_t log_free_at, seen_at, flushed_at;
 };
@@ -153,8 +158,11 @@ static char *head_text(const struct api *a, const char *type, bool whole)
 	char *text, policy[160];
 	int bad = 0;
 
-	if (type)
+	if (type) {
 		bad |= json_object_set_new(j, "type", json_string(type));
+		bad |= json_object_set_new(j, "proof",
+		                           a->proof ? json_string(a->proof) : json_null());
+	}
 	bad |= json_object_set_new(j, "generation",
 	                           json_integer((json_int_t)registry_generation(a->registry)));
 	bad |= json_object_set_new(j, "revision",
@@ -478,6 +486,39 @@ static int get_confirmed(const struct request *q, struct api_answer *out)
 	                             (json_int_t)(n > API_WAITING_MAX ? n - API_WAITING_MAX : 0)));
 }
 
+static int post_shown(const struct request *q, struct api_answer *out)
+{
+	struct api *a = q->api;
+	struct seat *seat = seat_find(a, q->ask.node);
+	json_t *j = h2_json(q->ask.body, q->ask.len), *hex = json_object_get(j, "list");
+	size_t n = json_string_length(hex) / 2;
+	uint8_t *list = malloc(n + 1);
+	int err = -EBADMSG;
+
+	if (!seat || !list) {
+		err = -ENOMEM;
+	} else if (!bucket_take(&seat->free_at, API_ANNOUNCE_BURST, API_ANNOUNCE_EVERY, q->now)) {
+		err = -EBUSY;
+	} else if (json_is_string(hex) && n <= REVOCATION_LIST_MAX &&
+	           hex_parse(list, n, json_string_value(hex), json_string_length(hex)) >= 0) {
+		err = a->list_ops ? a->list_ops->shown(a->list_arg, list, n) : -ENOTSUP;
+	}
+	free(list);
+	json_decref(j);
+	switch (err) {
+	case 0:
+		return answer_json(out, 200, json_object());
+	case -EBADMSG:
+		return answer_error(out, 400, "list",
+		                    "the body is {\"list\":\"<hex>\"}, a list that this cluster's "
+		                    "ca signed");
+	case -EBUSY:
+		return answer_error(out, 429, "rate", "the node shows lists too often");
+	default:
+		return answer_error(out, 503, "ca", "the ca takes nothing now; ask again later");
+	}
+}
+
 static const struct {
 	const char *path;
 	bool post, query; /* POST, else GET; may there be one? */
@@ -488,6 +529,7 @@ static const struct {
 	{"/v1/watch", false, true, get_watch},
 	{"/v1/announce", true, false, post_announce},
 	{"/v1/list", false, false, get_list},
+	{"/v1/list-shown", true, false, post_shown},
 	{"/v1/workloads", false, true, get_workloads},
 	{"/v1/workload", true, false, post_workload},
 	{"/v1/workload-remove", true, false, post_workload_remove},
@@ -727,6 +769,28 @@ static void log_refusal(struct api_client *c, const char *method, const char *pa
 	json_decref(j);
 }
 
+/* Who watches and has not fetched the list is waited for; who is cut is not. */
+static void check_told(struct api *a)
+{
+	const struct api_client *c;
+
+	if (!a->list_ops || a->told == a->list)
+		return;
+	TAILQ_FOREACH(c, &a->clients, in)
+	if (!c->cut && !LIST_EMPTY(&c->watchers) && c->list < a->list)
+		return;
+	a->told = a->list;
+	a->list_ops->told(a->list_arg, a->list);
+}
+
+static void note_fetch(struct api_client *c, const char *method, const char *path, int status)
+{
+	if (status != 200 || strcmp(method, "GET") != 0 || strcmp(path, "/v1/list") != 0)
+		return;
+	c->list = c->api->list;
+	check_told(c->api);
+}
+
 void api_request(struct api_client *c, struct h2_request *r, const char *method, const char *path,
                  const char *body, size_t len, int64_t now)
 {
@@ -747,6 +811,8 @@ void api_request(struct api_client *c, struct h2_request *r, const char *method,
 		h2_reply(r, 503, no_memory, sizeof(no_memory) - 1);
 	else if (answer.status >= 400)
 		log_refusal(c, method, path, answer.status, answer.json, now);
+	else
+		note_fetch(c, method, path, answer.status);
 	free(answer.json);
 }
 
@@ -821,6 +887,7 @@ void api_client_free(struct api_client *c)
 	}
 	c->seat->clients--;
 	TAILQ_REMOVE(&c->api->clients, c, in);
+	check_told(c->api);
 	free(c);
 }
 
@@ -861,6 +928,30 @@ int api_revoke(struct api *a, uint64_t number, struct revocations *s, const uint
 	if (client_revoked(a, c))
 		cut(c, "the node was revoked");
 	api_changed(a);
+	check_told(a);
+	return 0;
+}
+
+void api_follow_lists(struct api *a, const struct api_list_ops *ops, void *arg)
+{
+	a->list_ops = ops;
+	a->list_arg = arg;
+}
+
+bool api_has_list(const struct api *a, uint64_t number, const struct revocations *s)
+{
+	return number <= a->list && revocations_cover(&a->revoked, s);
+}
+
+int api_prove(struct api *a, const uint8_t *proof, size_t len)
+{
+	char *hex = malloc(2 * len + 1);
+
+	if (!hex)
+		return -ENOMEM;
+	hex_format(hex, proof, len);
+	free(a->proof);
+	a->proof = hex;
 	return 0;
 }
 
@@ -925,6 +1016,7 @@ void api_free(struct api *a)
 	forget_seats(a, INT64_MAX);
 	revocations_clear(&a->revoked);
 	free(a->list_text);
+	free(a->proof);
 	policy_free(a->policy);
 	free(a);
 }

@@ -35,6 +35,13 @@ struct api_ops {
 	void (*cut)(void *conn, const char *why); /* end the connection */
 };
 
+/* What comes of lists; arg is api_list_ops's. */
+struct api_list_ops {
+	void (*told)(void *arg, uint64_t number); /* all that are connected have the list now */
+	/* A node has this one. 0, -EBADMSG it is none of our ca's, other -errno: it should ask again. */
+	int (*shown)(void *arg, const uint8_t *list, size_t len);
+};
+
 /* Keeps r and ops by reference. */
 int api_new(struct api **out, struct registry *r, const struct api_ops *ops);
 void api_free(struct api *a); /* no client may be left; takes NULL */
@@ -46,6 +53,12 @@ uint64_t api_refused(const struct api *a);
  */
 int api_revoke(struct api *a, uint64_t number, struct revocations *s, const uint8_t *list,
                size_t len);
+/* Keeps ops by reference. */
+void api_follow_lists(struct api *a, const struct api_list_ops *ops, void *arg);
+/* Does our list say all that this one says, and is it no older? */
+bool api_has_list(const struct api *a, uint64_t number, const struct revocations *s);
+/* What shows nodes that the ca vouches for the generation of the registry. -ENOMEM. */
+int api_prove(struct api *a, const uint8_t *proof, size_t len);
 /* Is this one let in, as far as that list says? */
 bool api_admits(const struct api *a, const struct cert_info *node);
 

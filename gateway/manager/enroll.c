@@ -1,7 +1,6 @@
 /* SPDX-License-Identifier: GPL-3.0-or-later */
 #include "gateway/manager/enroll.h"
 
-#include "crypto/revocation.h"
 #include "gateway/log.h"
 #include "gateway/manager/records.h"
 #include <errno.h>
@@ -32,8 +31,7 @@ struct enroll {
 	struct message message; /* these are too large for a frame */
 	struct message_signed answer;
 	struct registry_node node; /* that is being written down */
-	void (*on_list)(void *arg, const uint8_t *bytes, size_t len);
-	void *on_list_arg;
+	struct follow follow;
 	void (*on_order)(void *arg, const struct message_order *m, int fd,
 	                 struct message_ordered *out);
 	void *on_order_arg;
@@ -47,16 +45,14 @@ int enroll_new(struct enroll **out, struct registry *r, int ca_fd)
 		return -ENOMEM;
 	e->registry = r;
 	e->ca_fd = ca_fd;
+	follow_init(&e->follow, r, ca_fd);
 	*out = e;
 	return 0;
 }
 
-int enroll_follow(struct enroll *e, void (*list)(void *arg, const uint8_t *bytes, size_t len),
-                  void *arg)
+struct follow *enroll_follow(struct enroll *e)
 {
-	e->on_list = list;
-	e->on_list_arg = arg;
-	return message_send(e->ca_fd, MESSAGE_NODES, 0, NULL, 0, NULL, 0);
+	return &e->follow;
 }
 
 void enroll_obey(struct enroll *e,
@@ -189,8 +185,10 @@ static uint32_t next_seq(struct enroll *e)
 static int send_asks(struct enroll *e)
 {
 	struct waiting *w, *next;
-	int err;
+	int err = follow_send(&e->follow);
 
+	if (err)
+		return err;
 	for (;;) {
 		next = NULL;
 		for (unsigned i = 0; i < ENROLL_WAITING_MAX; i++) {
@@ -532,75 +530,7 @@ static void answered(struct enroll *e, struct waiting *w, const struct message_s
 		       sign_result_name(result), sign_result_text(result));
 }
 
-/* -- what the ca says unasked ------------------------------------------------------------------ */
-
-static int labels_of(struct cert_labels *out, const struct message_node *m)
-{
-	memset(out, 0, sizeof(*out));
-	if (m->nlabels > CERT_LABELS_MAX)
-		return -EBADMSG;
-	for (unsigned i = 0; i < m->nlabels; i++)
-		if (!memchr(m->labels[i], '\0', sizeof(m->labels[i])) ||
-		    cert_labels_add(out, m->labels[i]) < 0)
-			return -EBADMSG;
-	return 0;
-}
-
-static void note_error(const char *name, int err)
-{
-	if (err && err != -ENOENT)
-		log_error("registry: a node's change was not written; it is at the next start",
-		          "peer", name, "reason", strerrordesc_np(-err), NULL);
-}
-
-/* The ledger decides; the registry follows. What a kill between the two left behind is told again at
- * the next start. A node that only the ledger knows has yet to get its answer.
- */
-static int take_node(struct enroll *e)
-{
-	struct registry_node *n = &e->node;
-	struct message_node m;
-	struct cert_labels labels;
-	int err;
-
-	memcpy(&m, e->message.body, sizeof(m));
-	if (!memchr(m.name, '\0', sizeof(m.name)) || !cert_name_ok(m.name) ||
-	    labels_of(&labels, &m) < 0)
-		return -EBADMSG;
-	err = registry_node_get(e->registry, m.name, n);
-	if (!err && m.removed) {
-		err = registry_node_remove(e->registry, m.name);
-		if (!err)
-			log_info("node removed", "peer", m.name, NULL);
-	} else if (!err && n->incarnation == m.incarnation &&
-	           (n->issue_min != m.issue_min || !cert_labels_equal(&n->labels, &labels))) {
-		n->issue_min = m.issue_min;
-		n->labels = labels;
-		err = registry_node_put(e->registry, n);
-		if (!err)
-			log_info("node labelled", "peer", m.name, NULL);
-	}
-	note_error(m.name, err);
-	return 0;
-}
-
-static int take_list(struct enroll *e)
-{
-	struct message_list m;
-	uint8_t *bytes;
-	int err = 0;
-
-	memcpy(&m, e->message.body, sizeof(m));
-	bytes = m.len <= REVOCATION_LIST_MAX ? malloc(m.len + 1) : NULL;
-	/* One byte more: the file is as long as it says. */
-	if (!bytes || pread(e->message.fds[0], bytes, m.len + 1, 0) != (ssize_t)m.len)
-		err = -EBADMSG;
-	else if (e->on_list)
-		e->on_list(e->on_list_arg, bytes, m.len);
-	free(bytes);
-	message_close_fds(&e->message);
-	return err;
-}
+/* -- messages of the ca --------------------------------------------------------------------------- */
 
 /* An answer that finds no room is lost: whoever asked is told so by the ca in time, and asks again. */
 static int take_order(struct enroll *e)
@@ -626,14 +556,10 @@ static int take_answer(struct enroll *e, time_t wall, void (*wake)(void *user))
 {
 	struct waiting *w;
 
-	if (e->message.head.type == MESSAGE_LIST)
-		return take_list(e);
-	if (e->message.head.type == MESSAGE_NODE)
-		return take_node(e);
 	if (e->message.head.type == MESSAGE_ORDER)
 		return take_order(e);
 	if (e->message.head.type != MESSAGE_SIGNED)
-		return -EBADMSG;
+		return follow_take(&e->follow, &e->message);
 	memcpy(&e->answer, e->message.body, sizeof(e->answer));
 	w = e->message.head.seq ? find_seq(e, e->message.head.seq) : NULL;
 	if (!w)

@@ -10,6 +10,7 @@
  */
 #pragma once
 #include "gateway/h2.h"
+#include "gateway/manager/follow.h"
 #include "gateway/manager/registry.h"
 #include "gateway/message.h"
 
@@ -22,11 +23,8 @@ struct enroll;
 int enroll_new(struct enroll **out, struct registry *r, int ca_fd);
 void enroll_free(struct enroll *e); /* no request may be left; takes NULL */
 
-/* Asks the ca to tell of its nodes, and of what is revoked: the registry is brought in line with its
- * ledger, and list is given each revocation list, unjudged. Once, at start.
- */
-int enroll_follow(struct enroll *e, void (*list)(void *arg, const uint8_t *bytes, size_t len),
-                  void *arg);
+/* The other half of what is spoken with the ca. */
+struct follow *enroll_follow(struct enroll *e);
 
 /* What operators order through the ca: fn answers each; fd is -1 or the file that came with it, which
  * is closed after.

@@ -160,6 +160,47 @@ static void on_list(void *arg, const uint8_t *bytes, size_t len)
 		log_info("revocation list", "number", log_num(text, (long long)number), NULL);
 }
 
+/* If the registry is not of that generation it was put there by hand, and not by a restore: nodes
+ * do not go back by it.
+ */
+static void on_generation(void *arg, uint64_t generation, const uint8_t *proof, size_t len)
+{
+	struct manager *m = arg;
+	int err = generation == registry_generation(m->registry) ? 0 : -ESTALE;
+
+	if (!err)
+		err = api_prove(m->api, proof, len);
+	if (err)
+		log_error("the registry's generation is not what the ca says", "reason",
+		          strerrordesc_np(-err), NULL);
+}
+
+static const struct follow_ops follow_ops = {.list = on_list, .generation = on_generation};
+
+static void on_told(void *arg, uint64_t number)
+{
+	struct manager *m = arg;
+
+	follow_told(enroll_follow(m->enroll), number);
+}
+
+/* What says nothing new does not go to the ca. */
+static int on_shown(void *arg, const uint8_t *list, size_t len)
+{
+	struct manager *m = arg;
+	struct revocations s = {0};
+	uint64_t number;
+	time_t issued;
+	int err = revocation_list_read(&s, &number, &issued, list, len, m->params->identity->trust);
+
+	if (!err && !api_has_list(m->api, number, &s))
+		err = follow_shown(enroll_follow(m->enroll), list, len);
+	revocations_clear(&s);
+	return err;
+}
+
+static const struct api_list_ops list_ops = {.told = on_told, .shown = on_shown};
+
 /* -- its own certificate ------------------------------------------------------------------------ */
 
 static int open_wolf(struct manager *m);
@@ -426,8 +467,9 @@ static int manager_open(struct manager *m)
 	if (!err)
 		err = enroll_new(&m->enroll, m->registry, m->params->ca_fd);
 	if (!err)
-		err = enroll_follow(m->enroll, on_list, m);
+		err = follow_begin(enroll_follow(m->enroll), &follow_ops, m);
 	if (!err) {
+		api_follow_lists(m->api, &list_ops, m);
 		m->orders = (struct orders){m->registry, m->api, wall};
 		orders_begin(&m->orders);
 		enroll_obey(m->enroll, orders_take, &m->orders);

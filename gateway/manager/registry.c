@@ -681,3 +681,22 @@ json_t *registry_state(struct registry *r)
 	                 record_prefixes_format(c->overlay, c->noverlay), "pools",
 	                 record_prefixes_format(c->pools, c->npools), "nodes", nodes_json(r));
 }
+
+/* -- backups ------------------------------------------------------------------------------------ */
+
+int registry_copy(struct registry *r, int *fd, size_t *len)
+{
+	registry_flush(r); /* when nodes were seen: no loss */
+	return store_copy(r->store, fd, len);
+}
+
+int registry_restore(struct registry *r, uint64_t generation)
+{
+	int err = generation > r->head.generation && generation <= INT64_MAX
+	                  ? store_restore(r->store, generation)
+	                  : -EINVAL;
+
+	if (!err)
+		r->head.generation = generation;
+	return err;
+}

@@ -173,3 +173,8 @@ void registry_policy_text(const struct registry *r, char out[160]);
 /* The change that led to revision rev: a watch's line without its newline; NULL if no longer kept.
  */
 const char *registry_change(const struct registry *r, uint64_t rev);
+
+/* A copy of all that is acknowledged, in a descriptor of gateway/sealed.h, for a backup. */
+int registry_copy(struct registry *r, int *fd, size_t *len);
+/* This is such a copy, and goes on as that generation. -EINVAL it is none above its own. */
+int registry_restore(struct registry *r, uint64_t generation);

@@ -7,6 +7,7 @@
 #include "gateway/log.h"
 #include "gateway/manager/records.h"
 #include "gateway/manager/registry_file.h"
+#include "gateway/sealed.h"
 #include <errno.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -554,6 +555,33 @@ int store_seen(struct store *s, const struct store_seen *at, unsigned n)
 		err = step(s, SEEN);
 	}
 	return end(s, err, "writing when nodes were seen");
+}
+
+/* -- backups ----------------------------------------------------------------------------------- */
+
+/* syscalls(manager): memfd_create write fcntl close */
+int store_copy(struct store *s, int *fd, size_t *len)
+{
+	sqlite3_int64 n = 0;
+	unsigned char *bytes = sqlite3_serialize(s->file.db, "main", &n, 0);
+	int err;
+
+	if (!bytes)
+		return -ENOMEM;
+	err = sealed_new(fd, "registry", bytes, (size_t)n);
+	sqlite3_free(bytes);
+	if (!err)
+		*len = (size_t)n;
+	return err;
+}
+
+int store_restore(struct store *s, uint64_t generation)
+{
+	char sql[96];
+
+	snprintf(sql, sizeof(sql), "UPDATE cluster SET generation = %llu WHERE id = 1",
+	         (unsigned long long)generation);
+	return registry_file_run(s->file.db, sql);
 }
 
 /* -- workloads --------------------------------------------------------------------------------- */

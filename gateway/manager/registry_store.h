@@ -64,3 +64,7 @@ int store_policy_get(struct store *s, struct registry_policy *out);
 
 /* NULL, or why nothing may be written any more. */
 const char *store_fault(const struct store *s);
+
+/* The whole database as it is now, in a descriptor of gateway/sealed.h. */
+int store_copy(struct store *s, int *fd, size_t *len);
+int store_restore(struct store *s, uint64_t generation);

@@ -50,6 +50,8 @@ struct ledger_node {
 	uint64_t issue_min; /* certificates before this one say what no longer holds */
 	time_t not_after;   /* no certificate of this node ends later */
 	bool removed;       /* not in the cluster; kept for its numbers, which never come again */
+	uint64_t
+		restored; /* certificates from this one on are newer than what we know; 0: none are */
 };
 
 /* All return 0 or, besides what is said below, -ENOSPC the disk is full, -EIO (then nothing more is
@@ -123,5 +125,27 @@ int ledger_revoke(struct ledger *l, const char *name, time_t now);
  * entry, above now and every number before. s is the caller's to clear.
  */
 int ledger_list(struct ledger *l, uint64_t *number, struct revocations *s);
+int ledger_list_number(struct ledger *l, uint64_t *number);
+/* A list of ours that was shown to us says so: what it has and we do not is ours from now on, and the
+ * number is above it. *news: something has changed. -E2BIG.
+ */
+int ledger_list_take(struct ledger *l, uint64_t number, const struct revocations *s, time_t now,
+                     bool *news);
 /* The node whose name follows `after` ("": the first). -ENOENT: there is none. */
 int ledger_node_next(struct ledger *l, const char *after, struct ledger_node *out);
+
+/* -- backups ------------------------------------------------------------------------------------ */
+
+/* The whole database as it is now, in a descriptor of gateway/sealed.h. */
+int ledger_copy(struct ledger *l, int *fd, size_t *len);
+/* Of the cluster's records: the ca vouches for it, and each restore raises it. */
+int ledger_generation(struct ledger *l, uint64_t *out);
+/* This is a copy from a backup, and goes on as a cluster's ledger. What was given out since is not in
+ * it, so all numbers go on from the clock (now), above any that it or the cluster had; what the newest key of
+ * a node is has yet to be seen; tokens that were open are void, for they may have been used. generation:
+ * the greatest that is known besides; out: the new one.
+ */
+int ledger_restore(struct ledger *l, uint64_t generation, time_t now, uint64_t *out);
+/* The node's keys are these: they were made, or looked at, on this host. -ENOENT. */
+int ledger_node_keys(struct ledger *l, const char *name, const uint8_t spki[32],
+                     const uint8_t manager_spki[32]);

@@ -5,11 +5,13 @@
 #include "gateway/privsep/operator.h"
 
 #include <errno.h>
+#include <fcntl.h>
 #include <jansson.h>
 #include <stdarg.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <unistd.h>
 
 #include "crypto/secret.h"
 
@@ -72,6 +74,8 @@ void operator_answer_clear(struct operator_answer *a)
 	secret_free(a->text, a->len);
 	a->text = NULL;
 	a->len = 0;
+	while (a->nfds)
+		close(a->fds[--a->nfds]);
 }
 
 /* Notes why and returns -EINVAL: answered as an error. */
@@ -550,6 +554,38 @@ static int node_revoke(struct operator* o, json_t *request, struct operator_answ
 	                   json_pack("{s:s,s:I}", "name", n.name, "number", (json_int_t)number));
 }
 
+/* -- backup ----------------------------------------------------------------------------------- */
+
+static int backup(struct operator* o, json_t *request, struct operator_answer *out)
+{
+	static const char *const known[] = {"cmd", NULL};
+	int err = check_members(o, request, known);
+
+	out->copy = !err;
+	return err;
+}
+
+int operator_copied(struct ledger *l, int fd, uint64_t len, struct operator_answer *out)
+{
+	size_t ledger_len = 0;
+	int ledger = -1, err = len ? ledger_copy(l, &ledger, &ledger_len) : -EIO;
+
+	if (!err) {
+		out->fds[0] = fcntl(fd, F_DUPFD_CLOEXEC, 0);
+		out->fds[1] = ledger;
+		out->nfds = 2;
+		err = out->fds[0] < 0 ? -errno : 0;
+	}
+	if (!err)
+		return answer_json(out, json_pack("{s:I,s:I}", "registry", (json_int_t)len,
+		                                  "ledger", (json_int_t)ledger_len));
+	if (ledger >= 0)
+		close(ledger);
+	out->nfds = 0;
+	return operator_refuse(out, "backup: the records could not be copied; see ginneld's log, "
+	                            "and free some memory");
+}
+
 /* -- node-drain, policy-apply: the registry's --------------------------------------------------- */
 
 static void order(struct operator* o, enum order_kind kind, struct operator_answer *out)
@@ -622,10 +658,15 @@ static const struct {
 	const char *name;
 	int (*run)(struct operator* o, json_t *request, struct operator_answer *out);
 } commands[] = {
-	{"token-create", token_create}, {"token-list", token_list},
-	{"token-revoke", token_revoke}, {"node-label", node_label},
-	{"node-remove", node_remove},   {"node-revoke", node_revoke},
-	{"node-drain", node_drain},     {"policy-apply", policy_apply},
+	{"token-create", token_create},
+	{"token-list", token_list},
+	{"token-revoke", token_revoke},
+	{"node-label", node_label},
+	{"node-remove", node_remove},
+	{"node-revoke", node_revoke},
+	{"node-drain", node_drain},
+	{"policy-apply", policy_apply},
+	{"backup", backup},
 };
 
 static int dispatch(struct operator* o, json_t *request, struct operator_answer *out)

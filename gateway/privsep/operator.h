@@ -8,6 +8,7 @@
  *   {"cmd":"node-label","name","set":{},"drop":[]} → {"name","labels":{},"issue_min"}
  *   {"cmd":"node-remove","name"} → {}
  *   {"cmd":"node-revoke","name"} → {"name","number"}
+ *   {"cmd":"backup"} → {"registry","ledger"}: bytes, in two descriptors in that order
  *   {"cmd":"node-drain","name","off"} → {}
  *   {"cmd":"policy-apply","len"}, with the document's file beside the line → {"version"}
  * or {"error":"what: why; what to do"}. Members may be missing where a default is meant (role node,
@@ -28,6 +29,8 @@ struct operator_answer {
 	size_t len;
 	char changed[CERT_NAME_MAX + 1]; /* the node that the manager is to be told of; "" : none */
 	bool list;                       /* the revocation list has changed */
+	bool copy;                       /* no text yet: operator_copied is to make it */
+	int nfds, fds[2];                /* that go with it */
 	struct message_order order; /* kind 0: none; else the manager is asked, and text is NULL */
 };
 
@@ -36,6 +39,10 @@ struct operator_answer {
  */
 int operator_ask(struct ledger *l, const uint8_t pin[32], const char *by, const char *line,
                  size_t len, time_t wall, struct operator_answer *out);
+/* The registry was copied into fd, len bytes of it (0: it was not). The ledger is copied after it, so that
+ * no node is in the registry that the ledger does not know. 0, -ENOMEM.
+ */
+int operator_copied(struct ledger *l, int fd, uint64_t len, struct operator_answer *out);
 /* The answer to what the manager was asked. */
 int operator_ordered(struct operator_answer *out, const struct message_order *order,
                      const struct message_ordered *said);

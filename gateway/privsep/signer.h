@@ -17,13 +17,11 @@
 #include <stdint.h>
 #include <time.h>
 
-#define SIGNER_KEY_FILE   "ca.key"
-#define SIGNER_CHAIN_FILE "ca.pem" /* own certificate first, root last */
-
 #define SIGNER_LINE_MAX    8192
 #define SIGNER_CLIENTS_MAX 16
 #define SIGNER_CLIENT_DEADLINE \
 	(5 * 1000000000LL)                       /* to send a line, then again to take the answer */
+#define SIGNER_TOLD           (2 * 1000000000LL) /* so long an answer waits for the list to be passed on */
 #define SIGNER_ORDER_DEADLINE (9 * 1000000000LL) /* for the manager to answer an operator */
 #define SIGNER_WRONG_PROOFS   5                  /* per minute and source address (IPv6: per /64) */
 #define SIGNER_WINDOW         (60 * 1000000000LL)

@@ -193,8 +193,43 @@ static int ask_wait(int fd, int64_t deadline)
 	return n ? 0 : -ETIMEDOUT;
 }
 
+/* Descriptors that come with an answer; nobody asked for more than there is room for. */
+struct files {
+	int n, max;
+	int *fds;
+};
+
+static ssize_t receive_some(int fd, char *buf, size_t max, struct files *files)
+{
+	union {
+		struct cmsghdr align;
+		char bytes[CMSG_SPACE(CMD_FILES_MAX * sizeof(int))];
+	} control;
+	struct iovec iov = {.iov_base = buf, .iov_len = max};
+	struct msghdr m = {.msg_iov = &iov,
+	                   .msg_iovlen = 1,
+	                   .msg_control = control.bytes,
+	                   .msg_controllen = sizeof(control.bytes)};
+	ssize_t n = recvmsg(fd, &m, MSG_CMSG_CLOEXEC);
+
+	for (struct cmsghdr *c = n < 0 ? NULL : CMSG_FIRSTHDR(&m); c; c = CMSG_NXTHDR(&m, c)) {
+		size_t got = (c->cmsg_len - CMSG_LEN(0)) / sizeof(int);
+
+		for (size_t i = 0; c->cmsg_type == SCM_RIGHTS && i < got; i++) {
+			int one;
+
+			memcpy(&one, CMSG_DATA(c) + i * sizeof(int), sizeof(int));
+			if (files->n < files->max)
+				files->fds[files->n++] = one;
+			else
+				close(one);
+		}
+	}
+	return n;
+}
+
 /* One line, without its newline, malloc'ed. -EPIPE: closed before it was whole. */
-static int ask_receive(int fd, char **line, size_t *len)
+static int ask_receive(int fd, char **line, size_t *len, struct files *files)
 {
 	int64_t deadline = now_ms() + CMD_ANSWER_TIMEOUT_MS;
 	size_t used = 0, cap = 0;
@@ -215,7 +250,7 @@ static int ask_receive(int fd, char **line, size_t *len)
 		err = ask_wait(fd, deadline);
 		if (err)
 			break;
-		n = read(fd, buf + used, READ_STEP);
+		n = receive_some(fd, buf + used, READ_STEP, files);
 		if (n < 0 && errno == EINTR)
 			continue;
 		err = n < 0 ? -errno : n == 0 ? -EPIPE : 0;
@@ -238,7 +273,7 @@ static int ask_receive(int fd, char **line, size_t *len)
 }
 
 static int ask(const char *path, const char *line, size_t len, int file, char **answer,
-               size_t *answer_len)
+               size_t *answer_len, struct files *files)
 {
 	int fd, err;
 
@@ -248,7 +283,7 @@ static int ask(const char *path, const char *line, size_t len, int file, char **
 	err = ask_send(fd, line, len, file);
 	/* Who is refused by name is answered, too, and may find the socket closed for sending. */
 	if (!err || err == -EPIPE)
-		err = ask_receive(fd, answer, answer_len);
+		err = ask_receive(fd, answer, answer_len, files);
 	close(fd);
 	return err;
 }
@@ -286,7 +321,7 @@ static int ask_failed(const char *path, int err)
 }
 
 static int ask_json(const struct cmd *c, const char *socket, json_t *question, int file,
-                    json_t **answer)
+                    json_t **answer, struct files *files)
 {
 	char path[4096], *line, *text = NULL;
 	const char *error;
@@ -303,7 +338,7 @@ static int ask_json(const struct cmd *c, const char *socket, json_t *question, i
 	}
 	len = strlen(line);
 	line[len] = '\n'; /* in place of the NUL: len says where it ends */
-	err = ask(path, line, len + 1, file, &text, &n);
+	err = ask(path, line, len + 1, file, &text, &n, files);
 	free(line);
 	if (err)
 		return ask_failed(path, err);
@@ -326,7 +361,9 @@ static int ask_json(const struct cmd *c, const char *socket, json_t *question, i
 
 int cmd_control_ask(const struct cmd *c, const char *socket, json_t *question, json_t **answer)
 {
-	return ask_json(c, socket, question, -1, answer);
+	struct files none = {.max = 0};
+
+	return ask_json(c, socket, question, -1, answer, &none);
 }
 
 /* "n1 (10.9.0.1), n2 (10.9.0.2)" */
@@ -371,6 +408,7 @@ int cmd_ca_ask(const struct cmd *c, const char *what, json_t *question, json_t *
 int cmd_ca_ask_file(const struct cmd *c, const char *what, json_t *question, int fd,
                     json_t **answer)
 {
+	struct files none = {.max = 0};
 	int code;
 
 	if (!question) {
@@ -379,8 +417,34 @@ int cmd_ca_ask_file(const struct cmd *c, const char *what, json_t *question, int
 	}
 	code = cmd_on_manager(c, what);
 	if (code == CMD_OK)
-		return ask_json(c, "ca", question, fd, answer);
+		return ask_json(c, "ca", question, fd, answer, &none);
 	json_decref(question);
+	return code;
+}
+
+int cmd_ca_ask_files(const struct cmd *c, const char *what, json_t *question, json_t **answer,
+                     int *fds, int n)
+{
+	struct files files = {.max = n, .fds = fds};
+	int code;
+
+	if (!question) {
+		fault("no memory", NULL, "%s", what);
+		return CMD_FAILED;
+	}
+	code = cmd_on_manager(c, what);
+	if (code != CMD_OK)
+		json_decref(question);
+	else
+		code = ask_json(c, "ca", question, -1, answer, &files);
+	if (code == CMD_OK && files.n != n) {
+		fault("the answer holds no files", "use a ginnel of the same version as ginneld",
+		      "%s", what);
+		json_decref(*answer);
+		code = CMD_FAILED;
+	}
+	while (code != CMD_OK && files.n)
+		close(fds[--files.n]);
 	return code;
 }
 

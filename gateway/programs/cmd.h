@@ -19,6 +19,7 @@
 #define CMD_ANSWER_MAX        ((size_t)64 << 20)
 #define CMD_ANSWER_TIMEOUT_MS 10000
 #define CMD_TABLE_COLUMNS_MAX 12
+#define CMD_FILES_MAX         2
 
 #define CMD_CONFIG_DEFAULT "/etc/ginnel/ginnel.yaml"
 #define CMD_STATE_DEFAULT  "/var/lib/ginnel"
@@ -107,6 +108,10 @@ int cmd_ca_ask(const struct cmd *c, const char *what, json_t *question, json_t *
 int cmd_ca_ask_file(const struct cmd *c, const char *what, json_t *question, int fd,
                     json_t **answer);
 
+/* The same, where n descriptors (at most CMD_FILES_MAX) come with the answer: the caller's to close. */
+int cmd_ca_ask_files(const struct cmd *c, const char *what, json_t *question, json_t **answer,
+                     int *fds, int n);
+
 /* -- printing --------------------------------------------------------------------------------- */
 
 /* One JSON document and a newline on stdout. CMD_OK or CMD_FAILED. */
@@ -151,6 +156,10 @@ int cmd_node_revoke(struct cmd *c);  /* NAME */
 int cmd_node_drain(struct cmd *c);   /* --undo; NAME */
 int cmd_leave(struct cmd *c);        /* cmd_leave.c: --force */
 int cmd_down(struct cmd *c);         /* cmd_down.c: --force */
+int cmd_ca_show(struct cmd *c);      /* cmd_ca.c */
+int cmd_ca_import(struct cmd *c);    /* F */
+int cmd_backup(struct cmd *c);       /* cmd_backup.c: --with-ca --passphrase-file; F */
+int cmd_restore(struct cmd *c);      /* cmd_restore.c: --passphrase-file; F */
 int cmd_status(struct cmd *c);
 int cmd_peers(struct cmd *c);
 int cmd_routes(struct cmd *c);

@@ -16,11 +16,11 @@
 #include "crypto/ca.h"
 #include "crypto/keyfile.h"
 #include "crypto/secret.h"
-#include "gateway/identity.h"
 #include "gateway/manager/registry.h"
+#include "gateway/privsep/cafiles.h"
 #include "gateway/privsep/ledger.h"
-#include "gateway/privsep/signer.h"
 #include "gateway/programs/host.h"
+#include "gateway/programs/selfissue.h"
 #include "gateway/programs/statedir.h"
 
 #define CLUSTER_DEFAULT "ginnel"
@@ -293,14 +293,14 @@ static int write_ca(struct init *i)
 	if (pem)
 		err = cert_key_to_pem(ca_key(i->ca), pem, KEY_PEM_MAX, &len);
 	if (!err)
-		err = keyfile_write(dir, SIGNER_KEY_FILE, pem, len);
+		err = keyfile_write(dir, CAFILES_KEY, pem, len);
 	secret_free(pem, KEY_PEM_MAX);
 	if (!err)
-		err = keyfile_write(dir, SIGNER_CHAIN_FILE, i->root, i->root_len);
+		err = keyfile_write(dir, CAFILES_CHAIN, i->root, i->root_len);
 	if (!err)
-		err = statedir_own(&i->dir, STATEDIR_CA, SIGNER_KEY_FILE);
+		err = statedir_own(&i->dir, STATEDIR_CA, CAFILES_KEY);
 	if (!err)
-		err = statedir_own(&i->dir, STATEDIR_CA, SIGNER_CHAIN_FILE);
+		err = statedir_own(&i->dir, STATEDIR_CA, CAFILES_CHAIN);
 	return err ? failed("the CA's key", err) : CMD_OK;
 }
 
@@ -326,49 +326,27 @@ static int write_ledger(struct init *i)
 	return err ? failed("the CA's ledger", err) : CMD_OK;
 }
 
-/* One certificate and its key into a part: the engine's says node, the manager's manager. */
-static int write_identity(struct init *i, enum statedir_part part, const char *base,
-                          const struct cert_key *key, enum cert_role role)
-{
-	struct ca_grant g = {
-		.cluster = i->cluster.name,
-		.node = i->name,
-		.role = role,
-		.labels = &i->config.labels,
-		.incarnation = 1,
-		.not_before = i->now - CA_BACKDATE,
-		.not_after = i->now + (time_t)CA_NODE_LIFE,
-	};
-	static const char *const suffix[] = {".key", ".pem"};
-	uint8_t leaf[CERT_DER_MAX];
-	struct cert_chain chain, out = {.n = 2};
-	char name[32];
-	const uint8_t *spki;
-	size_t spki_len;
-	int err;
-
-	spki = cert_key_spki(key, &spki_len);
-	err = ledger_next_issue(i->ledger, i->name, g.not_after, &g.issue);
-	if (!err)
-		err = ca_issue(i->ca, &g, spki, spki_len, leaf, &out.at[0].len);
-	if (err)
-		return err;
-	ca_chain(i->ca, &chain);
-	out.at[0].der = leaf;
-	out.at[1] = chain.at[0];
-	err = identity_save_dir(i->dir.part[part].fd, base, key, &out, i->root, i->root_len);
-	for (int s = 0; s < 2 && !err; s++) {
-		snprintf(name, sizeof(name), "%s%s", base, suffix[s]);
-		err = statedir_own(&i->dir, part, name);
-	}
-	return err ? err : statedir_own(&i->dir, part, "ca.pem");
-}
-
+/* The engine's certificate says node, the manager's manager. */
 static int write_identities(struct init *i)
 {
-	int err = write_identity(i, STATEDIR_ENGINE, "node", i->node_key, ROLE_NODE);
+	const struct selfissue own = {
+		.ca = i->ca,
+		.ledger = i->ledger,
+		.cluster = i->cluster.name,
+		.name = i->name,
+		.labels = &i->config.labels,
+		.incarnation = 1,
+		.now = i->now,
+		.root = i->root,
+		.root_len = i->root_len,
+	};
+	struct cert_info info;
+	int err = selfissue_write(&own, &i->dir, STATEDIR_ENGINE, "node", i->node_key, ROLE_NODE,
+	                          &info);
+
 	if (!err)
-		err = write_identity(i, STATEDIR_MANAGER, "manager", i->manager_key, ROLE_MANAGER);
+		err = selfissue_write(&own, &i->dir, STATEDIR_MANAGER, "manager", i->manager_key,
+		                      ROLE_MANAGER, &info);
 	if (err)
 		return failed("this node's certificates", err);
 	ledger_close(i->ledger);
@@ -555,10 +533,9 @@ static int tell(const struct init *i)
 	       "  here     ginnel token create >token\n"
 	       "  there    ginnel join --token-file token %s    # token: 0600, by a safe way\n"
 	       "\n"
-	       "Back the CA up now: keep a copy of %s/ca/ca.key and ca.pem\n"
-	       "encrypted and offline. Without the key no host can join or renew; whoever has it "
-	       "can\n"
-	       "let anybody in.\n",
+	       "Back the CA up once ginneld runs: ginnel backup --with-ca FILE, and keep the file\n"
+	       "and its passphrase apart. Without the key, %s/ca/ca.key, no host can join\n"
+	       "or renew; whoever has it can let anybody in.\n",
 	       k->name, i->name, address, overlay, registry_capacity(k), pools, pin, manager,
 	       state);
 	if (fflush(stdout)) {

@@ -20,6 +20,7 @@
 #include "gateway/identity.h"
 #include "gateway/programs/host.h"
 #include "gateway/programs/joiner.h"
+#include "gateway/programs/secretfile.h"
 #include "gateway/programs/statedir.h"
 
 #define TOKEN_FILE_MAX 4096
@@ -50,48 +51,6 @@ struct join {
 };
 
 /* -- the token -------------------------------------------------------------------------------- */
-
-/* A terminal or a pipe has no mode that matters; a file that others can read is no secret. */
-static int refuse_open_file(int fd, const char *path)
-{
-	struct stat st;
-
-	if (fstat(fd, &st)) {
-		fault(strerrordesc_np(errno), NULL, "join: %s", path);
-		return CMD_FAILED;
-	}
-	if (!S_ISREG(st.st_mode))
-		return CMD_OK;
-	if (st.st_mode & 077) {
-		fault("group or others can read or write it",
-		      "chmod 600 it, and make a new token if "
-		      "anybody else uses this host",
-		      "join: %s", path);
-		return CMD_FAILED;
-	}
-	if (st.st_uid != 0 && st.st_uid != geteuid()) {
-		fault("it belongs to someone else",
-		      "make a new token, and keep it in a file of your own", "join: %s", path);
-		return CMD_FAILED;
-	}
-	return CMD_OK;
-}
-
-/* Up to max bytes until the end. -EFBIG, -errno. */
-static ssize_t read_to_end(int fd, char *buf, size_t max)
-{
-	size_t n = 0;
-	ssize_t got;
-
-	do {
-		got = read(fd, buf + n, max - n);
-		if (got > 0)
-			n += (size_t)got;
-	} while ((got > 0 && n < max) || (got < 0 && errno == EINTR));
-	if (got < 0)
-		return -errno;
-	return n == max ? -EFBIG : (ssize_t)n;
-}
 
 static int parse_token(struct join *j, const char *shown, const char *text, ssize_t n)
 {
@@ -149,9 +108,12 @@ static int read_token(struct join *j)
 	code = CMD_FAILED;
 	if (!j->token || !text)
 		fault("no memory that can be locked", NULL, "join");
-	else if (in || refuse_open_file(fd, path) == CMD_OK)
+	else if (in ||
+	         secretfile_check(fd, "join", path,
+	                          "if it was yours alone chmod 600 it, else make a new token") ==
+	                 CMD_OK)
 		code = parse_token(j, in ? "standard input" : path, text,
-		                   read_to_end(fd, text, TOKEN_FILE_MAX));
+		                   secretfile_read(fd, text, TOKEN_FILE_MAX));
 	secret_free(text, TOKEN_FILE_MAX);
 	if (!in)
 		close(fd);

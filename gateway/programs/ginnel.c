@@ -88,6 +88,20 @@ static const struct cmd_option bench_options[] = {
 	{0},
 };
 
+static const struct cmd_option backup_options[] = {
+	{"with-ca", NULL, false, "the CA's key too, sealed to a passphrase"},
+	{"passphrase-file", "F", false,
+         "the passphrase, in a file that others cannot read; - for stdin; default: it is asked "
+         "for"},
+	{0},
+};
+
+static const struct cmd_option restore_options[] = {
+	{"passphrase-file", "F", false,
+         "of the CA's key, if the backup holds it; - for stdin; default: it is asked for"},
+	{0},
+};
+
 static const struct cmd_row rows[] = {
 	{"init", NULL, "", 0, 0, "make a new cluster on this host", init_options, cmd_init},
 	{"token", "create", "", 0, 0, "a token for one host to join with, alone on stdout",
@@ -106,6 +120,14 @@ static const struct cmd_row rows[] = {
 	{"node", "drain", "NAME", 1, 1, "refuse new workloads on a node; running ones stay",
          drain_options, cmd_node_drain},
 	{"node", "remove", "NAME", 1, 1, "take a node out of the cluster", NULL, cmd_node_remove},
+	{"ca", "show", "", 0, 0, "which CA this cluster trusts, and what issues", NULL,
+         cmd_ca_show},
+	{"ca", "import", "F", 1, 1, "issue by an intermediate, whose root's key stays elsewhere",
+         NULL, cmd_ca_import},
+	{"backup", NULL, "F", 1, 1, "the cluster's records into a file, while ginneld runs",
+         backup_options, cmd_backup},
+	{"restore", NULL, "F", 1, 1, "make this host the manager that a backup is of",
+         restore_options, cmd_restore},
 	{"status", NULL, "", 0, 0,
          "how this node, its peers and its drops stand; exit 4 unless ready", NULL, cmd_status},
 	{"peers", NULL, "", 0, 0, "the other nodes, and the sessions with them", NULL, cmd_peers},

@@ -133,7 +133,7 @@ static int refuse_ca(struct statedir *s)
 	return CMD_OK;
 }
 
-int statedir_take(struct statedir *s, const struct cmd *c, const char *what)
+int statedir_lock(struct statedir *s, const struct cmd *c, const char *what)
 {
 	char why[512];
 	int err;
@@ -160,7 +160,12 @@ int statedir_take(struct statedir *s, const struct cmd *c, const char *what)
 		      "stop it first", "%s: %s", what, c->state_path);
 		return CMD_FAILED;
 	}
-	if (refuse_enrolled(s) != CMD_OK)
+	return CMD_OK;
+}
+
+int statedir_take(struct statedir *s, const struct cmd *c, const char *what)
+{
+	if (statedir_lock(s, c, what) != CMD_OK || refuse_enrolled(s) != CMD_OK)
 		return CMD_FAILED;
 	return refuse_ca(s);
 }

@@ -28,6 +28,8 @@ struct statedir {
  * why. Give it to statedir_release in any case.
  */
 int statedir_take(struct statedir *s, const struct cmd *c, const char *what);
+/* The same, whatever lies in it: what that is is the caller's to judge. */
+int statedir_lock(struct statedir *s, const struct cmd *c, const char *what);
 void statedir_release(struct statedir *s);
 
 /* Leaves the mark: from here to statedir_finish what is written is ours to remove. 0 or -errno. */

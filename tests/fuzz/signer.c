@@ -14,6 +14,7 @@
 #include "crypto/ca.h"
 #include "crypto/keyfile.h"
 #include "gateway/log.h"
+#include "gateway/privsep/cafiles.h"
 #include "gateway/privsep/ledger.h"
 #include "gateway/privsep/operator.h"
 
@@ -72,11 +73,11 @@ static void world_begin(void)
 	log_setup(LOG_LEVEL_ERROR, false, NULL);
 	must(ca_new(&ca, "test", NOW));
 	must(cert_key_to_pem(ca_key(ca), pem, sizeof(pem), &len));
-	must(keyfile_write(dir, SIGNER_KEY_FILE, pem, len));
+	must(keyfile_write(dir, CAFILES_KEY, pem, len));
 	len = 0;
 	ca_chain(ca, &chain);
 	must(cert_to_pem(pem, sizeof(pem), &len, chain.at[0].der, chain.at[0].len));
-	must(keyfile_write(dir, SIGNER_CHAIN_FILE, pem, len));
+	must(keyfile_write(dir, CAFILES_CHAIN, pem, len));
 	ca_free(ca);
 	must(token_new(&world.token, ROLE_NODE, pin));
 	memcpy(row.id, world.token.id, sizeof(row.id));

@@ -646,3 +646,92 @@ Test(api, gives_a_big_state_in_pages)
 	cr_expect_eq(e.syncs, 1u);
 	end_clear(&e);
 }
+
+/* -- revocation lists ---------------------------------------------------------------------------- */
+
+static uint64_t told;
+static size_t shown;
+static int shown_result;
+
+static void on_told(void *arg, uint64_t number)
+{
+	(void)arg;
+	told = number;
+}
+
+static int on_shown(void *arg, const uint8_t *list, size_t len)
+{
+	(void)arg;
+	(void)list;
+	shown = len;
+	return shown_result;
+}
+
+static const struct api_list_ops list_ops = {on_told, on_shown};
+
+static void new_list(uint64_t number)
+{
+	struct revocations s = {0};
+
+	cr_assert_eq(api_revoke(api, number, &s, (const uint8_t *)"list", 4), 0);
+}
+
+Test(api, a_list_is_told_when_all_that_watch_have_fetched_it)
+{
+	struct end e, other, idle;
+
+	api_follow_lists(api, &list_ops, NULL);
+	new_list(1);
+	cr_expect_eq(told, 1, "nobody watches");
+	end_init(&e, "n1");
+	end_init(&other, "n2");
+	end_init(&idle, "m1");
+	end_watch(&e, "/v1/watch");
+	end_watch(&other, "/v1/watch");
+	new_list(2);
+	end_ask(&e, "GET", "/v1/list", NULL);
+	cr_expect_eq(told, 1, "one has not");
+	end_ask(&e, "GET", "/v1/list", NULL);
+	cr_expect_eq(told, 1, "twice is once");
+	end_ask(&other, "GET", "/v1/list", NULL);
+	cr_expect_eq(told, 2);
+	new_list(3);
+	end_ask(&e, "GET", "/v1/list", NULL);
+	cr_expect_eq(told, 2);
+	end_clear(&other);
+	cr_expect_eq(told, 3, "who is gone is not waited for");
+	end_clear(&idle);
+	end_clear(&e);
+}
+
+Test(api, a_list_that_a_node_shows_goes_up)
+{
+	struct end e;
+	char body[256];
+
+	api_follow_lists(api, &list_ops, NULL);
+	end_init(&e, "n1");
+	end_ask(&e, "POST", "/v1/list-shown", "{\"list\":\"00ff01\"}");
+	cr_expect_eq(e.status, 200);
+	cr_expect_eq(shown, 3u);
+	shown_result = -EBADMSG;
+	end_ask(&e, "POST", "/v1/list-shown", "{\"list\":\"00ff\"}");
+	expect_error(&e, 400, "list");
+	shown_result = -EAGAIN;
+	end_ask(&e, "POST", "/v1/list-shown", "{\"list\":\"00ff\"}");
+	expect_error(&e, 503, "ca");
+	shown = 0;
+	end_ask(&e, "POST", "/v1/list-shown", "{\"list\":\"0f0\"}");
+	expect_error(&e, 400, "list");
+	end_ask(&e, "POST", "/v1/list-shown", "{\"list\":7}");
+	expect_error(&e, 400, "list");
+	end_ask(&e, "POST", "/v1/list-shown?x=1", "{}");
+	expect_error(&e, 400, "bad-request");
+	cr_expect_eq(shown, 0u);
+	shown_result = 0;
+	snprintf(body, sizeof(body), "{\"list\":\"00\"}");
+	for (int i = 0; i < API_ANNOUNCE_BURST; i++)
+		end_ask(&e, "POST", "/v1/list-shown", body);
+	expect_error(&e, 429, "rate");
+	end_clear(&e);
+}

@@ -75,6 +75,66 @@ Test(frame, ping_and_pong)
 	cr_expect_eq(frame_parse(&f, buf, FRAME_PING_LEN + 1), -EBADMSG);
 }
 
+static const struct lists_head head = {
+	.number = 0x0102030405060708, .says = "saysays", .id = "ididid", .len = 0x00010203};
+
+/* Refused at each other length, and with one byte more. */
+static void expect_length(uint8_t *buf, size_t len)
+{
+	struct frame f;
+
+	for (size_t n = 0; n < len; n++)
+		cr_expect_eq(frame_parse(&f, buf, n), -EBADMSG, "%zu", n);
+	cr_expect_eq(frame_parse(&f, buf, len + 1), -EBADMSG);
+}
+
+Test(frame, what_lists_a_node_holds)
+{
+	uint8_t buf[FRAME_LISTS_LEN + 1] = {0};
+	struct frame f;
+
+	frame_format_lists(buf, &head, (const uint8_t *)"heard\0\0\0");
+	cr_expect_arr_eq(buf,
+	                 "\3\1\2\3\4\5\6\7\10saysays\0ididid\0\0\0\1\2\3"
+	                 "heard\0\0\0",
+	                 FRAME_LISTS_LEN);
+	cr_assert_eq(frame_parse(&f, buf, FRAME_LISTS_LEN), 0);
+	cr_expect_eq(f.kind, FRAME_LISTS);
+	cr_expect_eq(f.lists.number, head.number);
+	cr_expect_eq(f.lists.len, head.len);
+	cr_expect_arr_eq(f.lists.says, head.says, LISTS_HASH);
+	cr_expect_arr_eq(f.lists.id, head.id, LISTS_HASH);
+	cr_expect_arr_eq(f.heard, "heard\0\0\0", LISTS_HASH);
+	expect_length(buf, FRAME_LISTS_LEN);
+	buf[25] = 1; /* longer than any */
+	cr_expect_eq(frame_parse(&f, buf, FRAME_LISTS_LEN), -EBADMSG);
+	memset(buf + 25, 0, 4);
+	cr_expect_eq(frame_parse(&f, buf, FRAME_LISTS_LEN), -EBADMSG);
+}
+
+Test(frame, a_question_for_lists_and_a_part_of_them)
+{
+	uint8_t buf[FRAME_PART_HEAD + 4] = {0};
+	struct frame f;
+
+	frame_format_ask(buf, head.id, 0x1234);
+	cr_expect_arr_eq(buf, "\4ididid\0\0\0\0\22\64", FRAME_ASK_LEN - 1);
+	cr_assert_eq(frame_parse(&f, buf, FRAME_ASK_LEN), 0);
+	cr_expect_eq(f.kind, FRAME_LISTS_ASK);
+	cr_expect_eq(f.offset, 0x1234);
+	expect_length(buf, FRAME_ASK_LEN);
+	frame_format_part(buf, head.id, 7);
+	memcpy(buf + FRAME_PART_HEAD, "abc", 3);
+	cr_assert_eq(frame_parse(&f, buf, FRAME_PART_HEAD + 3), 0);
+	cr_expect_eq(f.kind, FRAME_LISTS_PART);
+	cr_expect_eq(f.offset, 7);
+	cr_assert_eq(f.part_len, 3);
+	cr_expect_arr_eq(f.part, "abc", 3);
+	cr_expect_eq(frame_parse(&f, buf, FRAME_PART_HEAD), -EBADMSG); /* of nothing */
+	frame_format_part(buf, head.id, (uint32_t)LISTS_MAX);
+	cr_expect_eq(frame_parse(&f, buf, FRAME_PART_HEAD + 3), -EBADMSG);
+}
+
 Test(frame, unknown_kinds_are_refused)
 {
 	uint8_t buf[64] = {0};

@@ -184,7 +184,7 @@ Test(ledger, of_a_newer_version_or_of_another_program_is_refused)
 {
 	struct ledger *other;
 
-	sql("PRAGMA user_version=3");
+	sql("PRAGMA user_version=4");
 	cr_expect_eq(ledger_open(&other, dir), -EPROTO);
 	sql("PRAGMA user_version=1; PRAGMA application_id=1");
 	cr_expect_eq(ledger_open(&other, dir), -EBADMSG);

@@ -132,13 +132,32 @@ static int may(uint32_t type, enum process from, enum process to)
 		return from == PROCESS_PARENT && to == PROCESS_ENGINE;
 	case MESSAGE_SIGN:
 	case MESSAGE_NODES:
+	case MESSAGE_LIST_TOLD:
+	case MESSAGE_LIST_SHOWN:
+	case MESSAGE_COPIED:
 	case MESSAGE_ORDERED:
 		return from == PROCESS_MANAGER && to == PROCESS_CA;
 	case MESSAGE_SIGNED:
 	case MESSAGE_NODE:
 	case MESSAGE_LIST:
+	case MESSAGE_GENERATION:
+	case MESSAGE_COPY:
 	case MESSAGE_ORDER:
 		return from == PROCESS_CA && to == PROCESS_MANAGER;
+	default:
+		return 0;
+	}
+}
+
+static int fds_of(uint32_t type)
+{
+	switch (type) {
+	case MESSAGE_START:
+		return 2;
+	case MESSAGE_LIST:
+	case MESSAGE_LIST_SHOWN:
+	case MESSAGE_COPIED:
+		return 1;
 	default:
 		return 0;
 	}
@@ -158,7 +177,14 @@ static size_t body_of(uint32_t type)
 	case MESSAGE_NODE:
 		return sizeof(struct message_node);
 	case MESSAGE_LIST:
+	case MESSAGE_LIST_SHOWN:
 		return sizeof(struct message_list);
+	case MESSAGE_LIST_TOLD:
+		return sizeof(struct message_list_told);
+	case MESSAGE_GENERATION:
+		return sizeof(struct message_generation);
+	case MESSAGE_COPIED:
+		return sizeof(struct message_copied);
 	case MESSAGE_ORDER:
 		return sizeof(struct message_order);
 	case MESSAGE_ORDERED:
@@ -177,9 +203,7 @@ Test(message, takes_each_type_from_its_sender_alone)
 		for (enum process from = 0; from < PROCESS_COUNT; from++)
 			for (enum process to = 0; to < PROCESS_COUNT; to++) {
 				send_raw(p[0], t, (uint32_t)body_of(t), HEAD + body_of(t), fds,
-				         t == MESSAGE_START  ? 2
-				         : t == MESSAGE_LIST ? 1
-				                             : 0);
+				         fds_of(t));
 				cr_expect_eq(message_receive(p[1], from, to, &got),
 				             may(t, from, to) ? 0 : -EBADMSG, "%u %d %d", t, from,
 				             to);

@@ -19,8 +19,12 @@
 #include "crypto/ca.h"
 #include "crypto/keyfile.h"
 #include "crypto/proof.h"
+#include "crypto/revocation.h"
+#include "crypto/statement.h"
 #include "gateway/log.h"
+#include "gateway/privsep/cafiles.h"
 #include "gateway/privsep/ledger.h"
+#include "gateway/sealed.h"
 
 #define NOW    1700000000
 #define SECOND 1000000000LL
@@ -43,11 +47,11 @@ static void fill(time_t now)
 
 	cr_assert_eq(ca_new(&root, "test", now), 0);
 	cr_assert_eq(cert_key_to_pem(ca_key(root), pem, sizeof(pem), &len), 0);
-	cr_assert_eq(keyfile_write(dir, SIGNER_KEY_FILE, pem, len), 0);
+	cr_assert_eq(keyfile_write(dir, CAFILES_KEY, pem, len), 0);
 	len = 0;
 	ca_chain(root, &chain);
 	cr_assert_eq(cert_to_pem(pem, sizeof(pem), &len, chain.at[0].der, chain.at[0].len), 0);
-	cr_assert_eq(keyfile_write(dir, SIGNER_CHAIN_FILE, pem, len), 0);
+	cr_assert_eq(keyfile_write(dir, CAFILES_CHAIN, pem, len), 0);
 	cr_assert_eq(cert_trust_new(&trust, (const uint8_t *)pem, len), 0);
 	cert_trust_pin(trust, pin);
 	cr_assert_eq(ledger_create(dir, "test"), 0);
@@ -64,7 +68,7 @@ static void setup(void)
 
 static void teardown(void)
 {
-	static const char *const files[] = {SIGNER_KEY_FILE, SIGNER_CHAIN_FILE, LEDGER_FILE, "sock",
+	static const char *const files[] = {CAFILES_KEY, CAFILES_CHAIN, LEDGER_FILE, "sock",
 	                                    LEDGER_FILE "-wal"};
 
 	signer_free(s);
@@ -648,26 +652,26 @@ Test(signer, says_what_is_wrong_with_its_files)
 	struct cert_key *key;
 	size_t len = 0, chain_len;
 
-	cr_assert_eq(keyfile_read(dir, SIGNER_KEY_FILE, pem, sizeof(pem), &len), 0);
-	cr_assert_eq(keyfile_read(dir, SIGNER_CHAIN_FILE, chain, sizeof(chain), &chain_len), 0);
-	cr_assert_eq(fchmodat(dir, SIGNER_KEY_FILE, 0640, 0), 0);
+	cr_assert_eq(keyfile_read(dir, CAFILES_KEY, pem, sizeof(pem), &len), 0);
+	cr_assert_eq(keyfile_read(dir, CAFILES_CHAIN, chain, sizeof(chain), &chain_len), 0);
+	cr_assert_eq(fchmodat(dir, CAFILES_KEY, 0640, 0), 0);
 	refuses_to_start("ca.key: group or others");
-	cr_assert_eq(keyfile_write(dir, SIGNER_KEY_FILE, pem, len / 2), 0);
+	cr_assert_eq(keyfile_write(dir, CAFILES_KEY, pem, len / 2), 0);
 	refuses_to_start("ca.key");
-	unlinkat(dir, SIGNER_KEY_FILE, 0);
+	unlinkat(dir, CAFILES_KEY, 0);
 	refuses_to_start("ca.key: it is missing");
 	cr_assert_eq(cert_key_new(&key), 0);
 	len = 0;
 	cr_assert_eq(cert_key_to_pem(key, pem, sizeof(pem), &len), 0);
 	cert_key_free(key);
-	cr_assert_eq(keyfile_write(dir, SIGNER_KEY_FILE, pem, len), 0);
+	cr_assert_eq(keyfile_write(dir, CAFILES_KEY, pem, len), 0);
 	refuses_to_start("do not belong together");
 	len = 0;
 	cr_assert_eq(cert_key_to_pem(ca_key(root), pem, sizeof(pem), &len), 0);
-	cr_assert_eq(keyfile_write(dir, SIGNER_KEY_FILE, pem, len), 0);
-	cr_assert_eq(keyfile_write(dir, SIGNER_CHAIN_FILE, chain, chain_len / 2), 0);
+	cr_assert_eq(keyfile_write(dir, CAFILES_KEY, pem, len), 0);
+	cr_assert_eq(keyfile_write(dir, CAFILES_CHAIN, chain, chain_len / 2), 0);
 	refuses_to_start("ca.pem");
-	cr_assert_eq(keyfile_write(dir, SIGNER_CHAIN_FILE, chain, chain_len), 0);
+	cr_assert_eq(keyfile_write(dir, CAFILES_CHAIN, chain, chain_len), 0);
 	cr_assert_eq(renameat(dir, LEDGER_FILE, dir, "sock"), 0);
 	refuses_to_start("ledger.db: it is missing");
 	cr_assert_eq(renameat(dir, "sock", dir, LEDGER_FILE), 0);
@@ -786,6 +790,150 @@ Test(signer, serves_the_manager_and_the_operator)
 	cr_expect_eq(message_send(p.parent, MESSAGE_STOP, 0, NULL, 0, NULL, 0), 0);
 	cr_expect_eq(ended(&p), 0);
 	close(p.parent);
+}
+
+/* The next message of that type; others are passed over. */
+static struct message *heard(const struct process_under_test *p, uint32_t type)
+{
+	static struct message m;
+
+	do {
+		message_close_fds(&m);
+		cr_assert_eq(message_receive(p->manager, PROCESS_CA, PROCESS_MANAGER, &m), 0);
+	} while (m.head.type != type);
+	return &m;
+}
+
+/* The number of the list that it tells; *s is what it says. */
+static uint64_t list_of(const struct process_under_test *p, struct revocations *set)
+{
+	struct message *m = heard(p, MESSAGE_LIST);
+	uint8_t *bytes = malloc(REVOCATION_LIST_MAX);
+	struct message_list body;
+	uint64_t number;
+	time_t issued;
+
+	memcpy(&body, m->body, sizeof(body));
+	cr_assert_eq(pread(m->fds[0], bytes, body.len, 0), (ssize_t)body.len);
+	cr_assert_eq(revocation_list_read(set, &number, &issued, bytes, body.len, trust), 0);
+	free(bytes);
+	return number;
+}
+
+static void show(const struct process_under_test *p, const struct ca *by, uint64_t number,
+                 const char *name)
+{
+	struct revocation r = {
+		.kind = REVOCATION_INCARNATION, .value = 4, .until = time(NULL) + 1000};
+	struct message_list body = {0};
+	struct revocations set = {0};
+	struct cert_chain chain;
+	uint8_t list[4096];
+	size_t len;
+	int fd;
+
+	strcpy(r.node, name);
+	cr_assert_eq(revocations_add(&set, &r), 0);
+	ca_chain(by, &chain);
+	cr_assert_eq(revocation_list_make(list, sizeof(list), &len, number, time(NULL), &set,
+	                                  ca_key(by), &chain),
+	             0);
+	revocations_clear(&set);
+	body.len = (uint32_t)len;
+	cr_assert_eq(sealed_new(&fd, "list", list, len), 0);
+	cr_assert_eq(message_send(p->manager, MESSAGE_LIST_SHOWN, 0, &body, sizeof(body), &fd, 1),
+	             0);
+	close(fd);
+}
+
+static void end_process(struct process_under_test *p)
+{
+	cr_expect_eq(message_send(p->parent, MESSAGE_STOP, 0, NULL, 0, NULL, 0), 0);
+	cr_expect_eq(ended(p), 0);
+	close(p->parent);
+	close(p->manager);
+}
+
+Test(signer, takes_back_what_it_signed_once_and_nothing_else)
+{
+	struct process_under_test p = run();
+	struct message_generation g;
+	struct revocations set;
+	struct ca *other;
+
+	cr_assert_eq(message_send(p.manager, MESSAGE_NODES, 0, NULL, 0, NULL, 0), 0);
+	list_of(&p, &set);
+	cr_expect_eq(set.n, 0u);
+	memcpy(&g, heard(&p, MESSAGE_GENERATION)->body, sizeof(g));
+	cr_expect_eq(g.generation, 1);
+	cr_expect_eq(generation_check(g.proof, g.len, 1, trust), 0);
+	cr_assert_eq(ca_new(&other, "test", time(NULL)), 0);
+	show(&p, other, UINT32_MAX, "n8"); /* no answer, no entry */
+	show(&p, root, (uint64_t)time(NULL) + 500, "n9");
+	cr_expect_gt(list_of(&p, &set), (uint64_t)time(NULL) + 500);
+	cr_assert_eq(set.n, 1u);
+	cr_expect_str_eq(set.at[0].node, "n9");
+	revocations_clear(&set);
+	ca_free(other);
+	end_process(&p);
+}
+
+static int64_t ms_since(const struct timespec *t)
+{
+	struct timespec n;
+
+	clock_gettime(CLOCK_MONOTONIC, &n);
+	return (n.tv_sec - t->tv_sec) * 1000 + (n.tv_nsec - t->tv_nsec) / 1000000;
+}
+
+static void let_in(const struct process_under_test *p, const char *name, struct cert_key *key)
+{
+	char line[128], *text;
+	struct token t;
+
+	snprintf(line, sizeof(line), "{\"cmd\":\"token-create\",\"name\":\"%s\"}\n", name);
+	text = strstr(ask(line), "GNL1.node.");
+	cr_assert(text);
+	*strchr(text, '"') = '\0';
+	cr_assert_eq(token_parse(&t, text, strlen(text)), 0);
+	question(&t, key, name, 2);
+	cr_assert_eq(message_send(p->manager, MESSAGE_SIGN, 1, &q, sizeof(q), NULL, 0), 0);
+	heard(p, MESSAGE_SIGNED);
+}
+
+Test(signer, answers_a_revocation_when_all_have_it_or_soon)
+{
+	static const char line[] = "{\"cmd\":\"node-revoke\",\"name\":\"n2\"}\n";
+	struct process_under_test p;
+	struct message_list_told t;
+	struct revocations set;
+	struct timespec began;
+	struct cert_key *key;
+	int fd;
+	char c;
+
+	if (getuid() != 0)
+		cr_skip_test("takes root: the operators' socket is for root alone");
+	p = run();
+	cr_assert_eq(cert_key_new(&key), 0);
+	let_in(&p, "n2", key);
+	let_in(&p, "n3", key);
+	fd = dial();
+	cr_assert_eq(send(fd, line, strlen(line), 0), (ssize_t)strlen(line));
+	t.number = list_of(&p, &set) - 1;
+	revocations_clear(&set);
+	cr_assert_eq(message_send(p.manager, MESSAGE_LIST_TOLD, 0, &t, sizeof(t), NULL, 0), 0);
+	usleep(100000);
+	cr_expect_eq(recv(fd, &c, 1, MSG_DONTWAIT), -1, "that was an older one");
+	t.number++;
+	cr_assert_eq(message_send(p.manager, MESSAGE_LIST_TOLD, 0, &t, sizeof(t), NULL, 0), 0);
+	cr_expect(strstr(answer(fd), "\"name\":\"n2\""));
+	clock_gettime(CLOCK_MONOTONIC, &began);
+	cr_expect(strstr(ask("{\"cmd\":\"node-revoke\",\"name\":\"n3\"}\n"), "\"name\":\"n3\""));
+	cr_expect_geq(ms_since(&began), SIGNER_TOLD / 1000000 - 100);
+	cr_expect_lt(ms_since(&began), SIGNER_CLIENT_DEADLINE / 1000000);
+	cert_key_free(key);
+	end_process(&p);
 }
 
 Test(signer, ends_with_its_parent_at_once)

@@ -10,6 +10,10 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
+#include "crypto/hex.h"
+#include "crypto/statement.h"
+#include "tests/ends.h"
+
 static struct node self;
 static struct watch w;
 static char why[128];
@@ -97,10 +101,52 @@ Test(watch, a_node_that_stays_keeps_its_peer)
 	watch_find(&w, "n2")->peer = p;
 	line("{\"type\":\"change\",\"generation\":1,\"revision\":6,\"node\":" N(2) "}");
 	cr_expect_eq(watch_find(&w, "n2")->peer, p);
-	line("{\"type\":\"state\",\"generation\":2,\"revision\":1,\"nodes\":[" N(2) "]}");
-	line("{\"type\":\"sync\",\"generation\":2,\"revision\":1}");
+	line("{\"type\":\"state\",\"generation\":1,\"revision\":9,\"nodes\":[" N(2) "]}");
+	line("{\"type\":\"sync\",\"generation\":1,\"revision\":9}");
 	cr_expect_eq(watch_find(&w, "n2")->peer, p);
 	cr_expect_eq(HASH_COUNT(w.members), 1);
+}
+
+/* A state of that generation, with what is to prove it. */
+static enum watch_result restored(uint64_t generation, const uint8_t *proof, size_t len)
+{
+	char text[2 * GENERATION_PROOF_MAX + 128], hex[2 * GENERATION_PROOF_MAX + 1];
+
+	hex_format(hex, proof, len);
+	snprintf(text, sizeof(text),
+	         "{\"type\":\"state\",\"proof\":\"%s\",\"generation\":%llu,\"revision\":1,"
+	         "\"nodes\":[]}",
+	         hex, (unsigned long long)generation);
+	return line(text);
+}
+
+Test(watch, goes_back_with_a_generation_that_the_ca_vouches_for_and_no_other)
+{
+	static struct ends_ca ca, stranger;
+	uint8_t proof[GENERATION_PROOF_MAX];
+	struct cert_chain chain;
+	size_t len;
+
+	ends_ca_init(&ca);
+	ends_ca_init(&stranger);
+	take_state();
+	ca_chain(ca.ca, &chain);
+	cr_assert_eq(generation_sign(proof, &len, 7, ca_key(ca.ca), &chain), 0);
+	cr_expect_eq(restored(7, proof, len), WATCH_REFUSED); /* nobody vouches for anything */
+	w.trust = stranger.trust;
+	cr_expect_eq(restored(7, proof, len), WATCH_REFUSED);
+	w.trust = ca.trust;
+	cr_expect_eq(restored(8, proof, len), WATCH_REFUSED);
+	cr_expect_eq(restored(7, proof, len - 1), WATCH_REFUSED);
+	cr_expect_eq(line("{\"type\":\"state\",\"proof\":null,\"generation\":7,\"revision\":1,"
+	                  "\"nodes\":[]}"),
+	             WATCH_REFUSED);
+	cr_expect_eq(restored(7, proof, len), WATCH_NOTHING);
+	cr_expect_eq(line("{\"type\":\"sync\",\"generation\":7,\"revision\":1}"), WATCH_CHANGED);
+	cr_expect_eq(HASH_COUNT(w.members), 0);
+	w.trust = NULL;
+	ends_ca_clear(&ca);
+	ends_ca_clear(&stranger);
 }
 
 Test(watch, never_goes_back_within_a_generation)
