@@ -88,7 +88,7 @@ USES_gateway := gateway tun crypto
 USES_gateway/tables := gateway/tables $(USES_gateway)
 USES_gateway/engine := gateway/engine $(USES_gateway/tables)
 USES_gateway/control := gateway/control $(USES_gateway/engine)
-USES_gateway/manager := gateway/manager $(USES_gateway)
+USES_gateway/manager := gateway/manager $(USES_gateway/tables)
 USES_gateway/privsep := gateway/privsep $(USES_gateway)
 USES_gateway/programs := gateway/control gateway/engine gateway/manager gateway/privsep \
 	$(USES_gateway/tables)

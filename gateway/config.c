@@ -72,7 +72,7 @@ int config_parse(struct config *out, struct config_faults *faults, const char *p
 	const char *slash = strrchr(path, '/');
 
 	config_defaults(out);
-	faults->n = 0;
+	faults->n = faults->warnings = 0;
 	snprintf(out->path, sizeof(out->path), "%s", path);
 	if (slash)
 		snprintf(out->dir, sizeof(out->dir), "%.*s",
@@ -97,7 +97,7 @@ static int read_all(int fd, char *buf, size_t max, size_t *len)
 }
 
 /* The file's text, malloc'ed; O_NONBLOCK, so that a pipe of that name does not hang the reader. */
-static int load_text(const char *path, char **text, size_t *len)
+static int load_text(const char *path, size_t max, char **text, size_t *len)
 {
 	struct stat st;
 	int fd, err = 0;
@@ -111,17 +111,37 @@ static int load_text(const char *path, char **text, size_t *len)
 		err = -EISDIR;
 	if (err)
 		goto fail_open;
-	*text = malloc(CONFIG_BYTES_MAX + 1);
+	*text = malloc(max + 1);
 	if (!*text) {
 		err = -ENOMEM;
 		goto fail_open;
 	}
-	err = read_all(fd, *text, CONFIG_BYTES_MAX + 1, len);
+	err = read_all(fd, *text, max + 1, len);
 	if (err)
 		free(*text);
 fail_open:
 	close(fd);
 	return err;
+}
+
+static void fault_unreadable(struct config_faults *faults, const char *path, int err)
+{
+	if (err == -EISDIR)
+		file_fault(faults, path, "is no regular file; name one that is");
+	else
+		file_fault(faults, path,
+		           "cannot be read: %s; name a file that is there and readable",
+		           strerrordesc_np(-err));
+}
+
+int config_load_text(const char *path, size_t max, char **text, size_t *len,
+                     struct config_faults *faults)
+{
+	int err = load_text(path, max, text, len);
+
+	if (err)
+		fault_unreadable(faults, path, err);
+	return err ? -EINVAL : 0;
 }
 
 /* The folder of path as an absolute one, so that it means the same after a chdir. */
@@ -150,8 +170,8 @@ int config_load(struct config *out, struct config_faults *faults, const char *pa
 	int err;
 
 	config_defaults(out);
-	faults->n = 0;
-	err = load_text(path, &text, &len);
+	faults->n = faults->warnings = 0;
+	err = load_text(path, CONFIG_BYTES_MAX, &text, &len);
 	if (err == -ENOENT && !must)
 		return 0;
 	if (!err) {
@@ -166,12 +186,8 @@ int config_load(struct config *out, struct config_faults *faults, const char *pa
 			out->len = len;
 		}
 	}
-	if (faults->n == 0 && err == -EISDIR)
-		file_fault(faults, path, "is no regular file; name a config file");
-	else if (faults->n == 0 && err)
-		file_fault(faults, path,
-		           "cannot be read: %s; name a file that is there and readable",
-		           strerrordesc_np(-err));
+	if (faults->n == 0 && err)
+		fault_unreadable(faults, path, err);
 	return faults->n ? -EINVAL : 0;
 }
 

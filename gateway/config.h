@@ -70,6 +70,7 @@ struct config {
 
 struct config_faults {
 	unsigned n;                        /* may be more than are kept */
+	unsigned warnings;                 /* of them, which refuse nothing */
 	char text[CONFIG_FAULTS_MAX][512]; /* "ginnel.yaml:3:7: port: …" */
 };
 
@@ -83,6 +84,11 @@ int config_parse(struct config *out, struct config_faults *faults, const char *p
  */
 int config_load(struct config *out, struct config_faults *faults, const char *path, bool must);
 void config_clear(struct config *c);
+/* A whole file, malloc'ed; of one larger than max the first max + 1 bytes. -EINVAL after saying why it
+ * cannot be read.
+ */
+int config_load_text(const char *path, size_t max, char **text, size_t *len,
+                     struct config_faults *faults);
 /* One fault a line, and how many more there were. */
 void config_faults_print(const struct config_faults *f, FILE *to);
 /* With static peers and own PKI there is no cluster and no manager. */

@@ -6,51 +6,9 @@
 #include <stdlib.h>
 #include <string.h>
 
-#define PREFIX_CURE    "write one like 10.77.1.0/24 or fd77:0:0:1::/64"
 #define LABEL_TEXT_MAX (CERT_LABEL_KEY_MAX + CERT_LABEL_VALUE_MAX + 2)
 
 /* -- values ----------------------------------------------------------------------------------- */
-
-/* "10.77.1.9/24" without its host bits, for the cure. */
-static void clean_prefix(const char *text, char out[PREFIX_TEXT_MAX])
-{
-	struct prefix p = {0};
-	char addr[ADDR_TEXT_MAX];
-	const char *slash = strchr(text, '/');
-	unsigned len, bit;
-
-	snprintf(out, PREFIX_TEXT_MAX, "the network's first address");
-	if (!slash || (size_t)(slash - text) >= sizeof(addr) ||
-	    config_uint_parse(slash + 1, &len) < 0)
-		return;
-	snprintf(addr, sizeof(addr), "%.*s", (int)(slash - text), text);
-	if (addr_parse(&p.addr, addr) || len > (p.addr.family == 4 ? 32 : 128))
-		return;
-	for (bit = len; bit < sizeof(p.addr.b) * 8; bit++)
-		p.addr.b[bit / 8] &= (uint8_t) ~(0x80U >> bit % 8);
-	p.len = (uint8_t)len;
-	prefix_format(&p, out);
-}
-
-static bool read_prefix(struct parse *p, const char *key, struct prefix *out, struct place *at)
-{
-	const char *s = reader_scalar(p->r, key, at);
-	char clean[PREFIX_TEXT_MAX];
-	int err;
-
-	if (!s)
-		return false;
-	err = prefix_parse(out, s);
-	if (err == -ERANGE) {
-		clean_prefix(s, clean);
-		config_fault(p, *at, "%s: \"%s\" has host bits set; write %s", key, QUOTE(p, s),
-		             clean);
-	} else if (err) {
-		config_fault(p, *at, "%s: \"%s\" is no network in CIDR form; " PREFIX_CURE, key,
-		             QUOTE(p, s));
-	}
-	return !err;
-}
 
 /* Returns how many were read; what is too much is said once and skipped. */
 static unsigned read_prefixes(struct parse *p, const char *key, struct prefix *out,
@@ -66,7 +24,7 @@ static unsigned read_prefixes(struct parse *p, const char *key, struct prefix *o
 			             max);
 		if (seen > max)
 			reader_skip(p->r);
-		else if (read_prefix(p, key, &out[n], &places[n]))
+		else if (reader_prefix(p->r, key, &out[n], &places[n]))
 			n++;
 	}
 	return n;
@@ -102,29 +60,6 @@ static unsigned read_endpoints(struct parse *p, const char *key, struct config_e
 			n++;
 	}
 	return n;
-}
-
-/* One of a few words: its index, -1 after saying which there are. */
-static int read_word(struct parse *p, const char *key, const char *const *words)
-{
-	char all[64] = "";
-	struct place at;
-	const char *s = reader_scalar(p->r, key, &at);
-	int i;
-
-	if (!s)
-		return -1;
-	for (i = 0; words[i]; i++) {
-		if (!strcmp(s, words[i]))
-			return i;
-		snprintf(all + strlen(all), sizeof(all) - strlen(all), "%s%s",
-		         i == 0         ? ""
-		         : words[i + 1] ? ", "
-		                        : " or ",
-		         words[i]);
-	}
-	config_fault(p, at, "%s: \"%s\" is not known; write %s", key, QUOTE(p, s), all);
-	return -1;
 }
 
 /* -- keys ------------------------------------------------------------------------------------- */
@@ -454,11 +389,11 @@ static void read_log(struct parse *p)
 	reader_mapping(p->r, &m, "log.", keys);
 	while ((k = reader_mapping_next(p->r, &m)) >= 0) {
 		if (k == 0) {
-			word = read_word(p, "log.level", levels);
+			word = reader_word(p->r, "log.level", levels);
 			if (word >= 0)
 				p->c->log_level = (enum log_level)word;
 		} else {
-			p->c->log_json = read_word(p, "log.format", formats) == 1;
+			p->c->log_json = reader_word(p->r, "log.format", formats) == 1;
 		}
 	}
 }

@@ -33,6 +33,9 @@ static const struct rule rules[MESSAGE_TYPE_COUNT] = {
 	[MESSAGE_NODES] = {PROCESS_MANAGER, PROCESS_CA, 0, 0, 0, 0, false},
 	[MESSAGE_LIST] = {PROCESS_CA, PROCESS_MANAGER, EXACTLY(struct message_list), 1, 1, false},
 	[MESSAGE_NODE] = {PROCESS_CA, PROCESS_MANAGER, EXACTLY(struct message_node), 0, 0, false},
+	[MESSAGE_ORDER] = {PROCESS_CA, PROCESS_MANAGER, EXACTLY(struct message_order), 0, 1, false},
+	[MESSAGE_ORDERED] = {PROCESS_MANAGER, PROCESS_CA, EXACTLY(struct message_ordered), 0, 0,
+                             false},
 };
 
 _Static_assert(sizeof(struct message_sign) <= MESSAGE_MAX, "a question fits one message");

@@ -38,6 +38,9 @@ enum message_type {
 	MESSAGE_NODE, /* struct message_node */
 	/* ca → manager: the revocation list, in a file; once asked for nodes, and with each change */
 	MESSAGE_LIST,
+	/* ca → manager: what an operator asks of the registry, with a file for some; and the answer */
+	MESSAGE_ORDER,
+	MESSAGE_ORDERED,
 	MESSAGE_TYPE_COUNT
 };
 
@@ -152,6 +155,27 @@ struct message_node {
 
 struct message_list {
 	uint32_t len; /* of the signed list: the whole file */
+};
+
+/* An operator's act that is none of the ca's: root alone reaches the ca, so that the manager takes it
+ * from there and from nobody else. seq says whose.
+ */
+struct message_order {
+	uint8_t kind; /* enum order_kind */
+	uint8_t off;  /* ORDER_DRAIN: no longer */
+	char name[64];
+	char by[64];  /* NUL-terminated, as name is */
+	uint32_t len; /* ORDER_POLICY: of the document, which is the file */
+};
+
+enum order_kind {
+	ORDER_POLICY = 1, /* the document from now on */
+	ORDER_DRAIN,      /* refuse new workloads on that node */
+};
+
+struct message_ordered {
+	uint64_t version; /* ORDER_POLICY: the version that is in force */
+	char error[512];  /* "what: why; what to do"; "": done */
 };
 
 int message_send(int fd, enum message_type type, uint32_t seq, const void *body, size_t len,

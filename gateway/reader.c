@@ -31,22 +31,42 @@ static void printable(char *s)
 			*s = '?';
 }
 
-void reader_fault(struct reader *r, struct place at, const char *format, ...)
+static void say(struct reader *r, struct place at, const char *kind, const char *format, va_list ap)
+	__attribute__((format(printf, 4, 0)));
+
+static void say(struct reader *r, struct place at, const char *kind, const char *format, va_list ap)
 {
 	struct config_faults *f = r->faults;
 	size_t n = strlen(r->path), skip = n > PATH_SHOWN_MAX ? n - PATH_SHOWN_MAX : 0;
-	va_list ap;
 	char *to;
 	int used;
 
 	if (f->n++ >= CONFIG_FAULTS_MAX)
 		return;
 	to = f->text[f->n - 1];
-	used = snprintf(to, sizeof(f->text[0]), "%s:%u:%u: ", r->path + skip, at.line, at.column);
-	va_start(ap, format);
+	used = snprintf(to, sizeof(f->text[0]), "%s:%u:%u: %s", r->path + skip, at.line, at.column,
+	                kind);
 	vsnprintf(to + used, sizeof(f->text[0]) - (size_t)used, format, ap);
-	va_end(ap);
 	printable(to);
+}
+
+void reader_fault(struct reader *r, struct place at, const char *format, ...)
+{
+	va_list ap;
+
+	va_start(ap, format);
+	say(r, at, "", format, ap);
+	va_end(ap);
+}
+
+void reader_warn(struct reader *r, struct place at, const char *format, ...)
+{
+	va_list ap;
+
+	va_start(ap, format);
+	say(r, at, "warning: ", format, ap);
+	va_end(ap);
+	r->faults->warnings++;
 }
 
 const char *reader_quote(struct reader *r, const char *text)
@@ -236,8 +256,7 @@ void reader_skip(struct reader *r)
 
 /* -- values --------------------------------------------------------------------------------- */
 
-/* A plain, empty value: "key:" with nothing behind it, or YAML's own words for that. */
-static bool is_null(const struct reader *r)
+bool reader_is_empty(const struct reader *r)
 {
 	const char *s;
 
@@ -266,7 +285,7 @@ const char *reader_scalar(struct reader *r, const char *key, struct place *at)
 		wrong_kind(r, key, "a single value is wanted here, no list and no mapping");
 		return NULL;
 	}
-	if (is_null(r)) {
+	if (reader_is_empty(r)) {
 		wrong_kind(r, key, "has no value; give it one, or leave the key out");
 		return NULL;
 	}
@@ -293,7 +312,7 @@ bool reader_mapping(struct reader *r, struct reader_mapping *m, const char *wher
 		advance(r);
 		return true;
 	}
-	if (is_null(r)) {
+	if (reader_is_empty(r)) {
 		advance(r);
 		return true;
 	}
@@ -389,11 +408,12 @@ void reader_list(struct reader *r, struct reader_list *l, const char *key, bool 
 	if (r->event.type == YAML_SEQUENCE_START_EVENT) {
 		l->open = true;
 		advance(r);
-	} else if (is_null(r)) {
+	} else if (reader_is_empty(r)) {
 		advance(r);
 	} else if (single_ok && r->event.type == YAML_SCALAR_EVENT) {
 		l->open = l->single = true;
 	} else {
+		l->refused = true;
 		wrong_kind(r, key, "a list is wanted here: [first, second]");
 	}
 }

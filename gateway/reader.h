@@ -4,7 +4,7 @@
  * libyaml's events carry line and column, its documents do not. The walk needs no recursion: a
  * mapping and a list are iterators, and one function for each key consumes exactly one value. What
  * is not as expected is a fault with its place, is skipped whole, and reading goes on. YAML is kept
- * to what a config needs: no anchors, aliases, tags, second document or NUL. Made for hostile text.
+ * to what our files need: no anchors, aliases, tags, second document or NUL. Made for hostile text.
  */
 #pragma once
 #include "gateway/config.h"
@@ -29,11 +29,16 @@ void reader_end(struct reader *r);
 /* A fault is "key: what; what to do". Control characters in it become '?'. */
 void reader_fault(struct reader *r, struct place at, const char *format, ...)
 	__attribute__((format(printf, 3, 4)));
+/* The same for what is allowed but hardly meant: it refuses nothing. */
+void reader_warn(struct reader *r, struct place at, const char *format, ...)
+	__attribute__((format(printf, 3, 4)));
 /* A value from the file as it may stand in a fault: short and printable. Valid until the next. */
 const char *reader_quote(struct reader *r, const char *text);
 
 /* Where the current value stands. */
 struct place reader_place(const struct reader *r);
+/* Is there none behind the key, or YAML's own word for that? */
+bool reader_is_empty(const struct reader *r);
 void reader_skip(struct reader *r);
 
 /* Takes one value as text, at most CONFIG_TEXT_MAX - 1 bytes, valid until the next one is taken.
@@ -41,7 +46,12 @@ void reader_skip(struct reader *r);
  */
 const char *reader_scalar(struct reader *r, const char *key, struct place *at);
 
-#define READER_KEY_MAX 64 /* ours are shorter */
+/* One of a few words: its index, -1 after saying which there are. words is ended by NULL. */
+int reader_word(struct reader *r, const char *key, const char *const *words);
+/* A network in CIDR form. False after saying what is wrong with it. */
+bool reader_prefix(struct reader *r, const char *key, struct prefix *out, struct place *at);
+
+#define READER_KEY_MAX 72 /* "node." and a label's key; ours are shorter */
 
 struct reader_mapping {
 	const char *where;       /* "log.": before a key in faults */
@@ -67,6 +77,7 @@ int reader_mapping_next(struct reader *r, struct reader_mapping *m);
 
 struct reader_list {
 	bool open, single;
+	bool refused; /* it was none, which has been said */
 	struct place at;
 };
 

@@ -14,7 +14,7 @@ BEGIN {
 	own("gateway/tables", base)
 	own("gateway/engine", "gateway/tables gateway tun crypto")
 	own("gateway/control", "gateway/engine gateway/tables " base)
-	own("gateway/manager", base)
+	own("gateway/manager", "gateway/tables " base)
 	own("gateway/privsep", "tun gateway crypto/ca.h crypto/cert.h crypto/token.h" \
 		" crypto/proof.h crypto/revocation.h crypto/keyfile.h crypto/secret.h")
 	own("gateway/programs", "gateway/control gateway/engine gateway/tables gateway/manager" \

@@ -53,8 +53,8 @@ _ginnel() {
 		esac
 	fi
 	mapfile -t COMPREPLY < <(compgen -W "$all" -- "$current")
-	# config check F
-	if [ "${command[*]-}" = "config check" ] && [[ $current != -* ]]; then
+	# config check F, policy check|test|apply F
+	if [[ ${command[*]-} =~ ^(config|policy)\ (check|test|apply)$ && $current != -* ]]; then
 		mapfile -t COMPREPLY < <(compgen -f -- "$current")
 	fi
 }

@@ -4,6 +4,7 @@
 
 #include "gateway/clock.h"
 #include "gateway/control/credentials.h"
+#include "gateway/control/local.h"
 #include "gateway/control/nodes.h"
 #include "gateway/control/state.h"
 #include "gateway/control/status.h"
@@ -23,7 +24,8 @@
 #define COALESCE_USEC    20000 /* changes that come together make one snapshot */
 #define CLIENT_TIMEOUT   10    /* seconds for a question and its answer */
 #define GROUPS_MAX       256
-#define STRANGERS_LOGGED 5 /* a second */
+#define SAVE_SHARE       20 /* of the time at most one part goes into saving workloads */
+#define STRANGERS_LOGGED 5  /* a second */
 
 time_t control_wall(void *control)
 {
@@ -122,9 +124,57 @@ static void on_members(evutil_socket_t fd, short what, void *arg)
 	engine_publish(c->engine, s);
 	HASH_ITER(hh, c->watch.members, m, tmp)
 		m->fresh = false; /* it was said */
-	err = watch_save(&c->watch, AT_FDCWD);
+	err = c->watch.members_dirty ? watch_save(&c->watch, AT_FDCWD) : 0;
 	if (err)
 		log_error("last state not saved", "reason", strerrordesc_np(-err), NULL);
+	if (c->edict.published != c->edict.version)
+		own_retry(c); /* the manager judges by another one, too */
+	c->edict.published = c->edict.version;
+	edict_kick(c);
+	own_kick(c);
+}
+
+/* A line for each workload of the cluster: so seldom that it costs little of our time. */
+static void save_workloads(struct control *c, int64_t now)
+{
+	int err;
+
+	if (c->node->is_static || !watch_workloads_dirty(&c->watch) || c->watch.receiving ||
+	    now < c->save_workloads)
+		return;
+	err = watch_save_workloads(&c->watch, AT_FDCWD);
+	if (err)
+		log_error("last state not saved", "reason", strerrordesc_np(-err), NULL);
+	c->save_workloads = clock_now() + SAVE_SHARE * (clock_now() - now);
+}
+
+static int own_each(const struct control *c, int (*fn)(void *arg, const struct workload *w),
+                    void *arg)
+{
+	struct own_workload *e, *tmp;
+	int ret;
+
+	HASH_ITER(hh, c->own.workloads, e, tmp) {
+		ret = fn(arg, e->w);
+		if (ret)
+			return ret;
+	}
+	return 0;
+}
+
+int control_workloads_each(const struct control *c, int (*fn)(void *arg, const struct workload *w),
+                           void *arg)
+{
+	struct workloads_entry *e, *tmp;
+	int ret = own_each(c, fn, arg);
+
+	HASH_ITER(hh, c->watch.workloads.entries, e, tmp) {
+		if (ret)
+			return ret;
+		if (strcmp(e->w->node, c->node->name) != 0)
+			ret = fn(arg, e->w);
+	}
+	return ret;
 }
 
 void control_publish(struct control *c)
@@ -251,7 +301,9 @@ static void on_engine(evutil_socket_t fd, short what, void *arg)
 struct client {
 	struct control *control;
 	struct bufferevent *bev;
-	struct nodes_query *query; /* whose answer it waits for */
+	struct nodes_query *query; /* whose answer it waits for; or: */
+	struct relay *relay;
+	bool root;
 	bool answered;
 };
 
@@ -259,17 +311,24 @@ static void client_free(struct client *cl)
 {
 	if (cl->query)
 		nodes_cancel(cl->query);
+	if (cl->relay)
+		relay_cancel(cl->relay);
 	cl->control->clients--;
 	bufferevent_free(cl->bev);
 	free(cl);
 }
 
-static json_t *answer(struct control *c, const char *line, size_t len)
+static json_t *answer(struct client *cl, const char *line, size_t len)
 {
 	json_t *q = json_loadb(line, len, JSON_REJECT_DUPLICATES, NULL);
 	const char *cmd = json_string_value(json_object_get(q, "cmd"));
-	json_t *a = NULL;
+	struct control *c = cl->control;
+	json_t *a = cmd ? local_answer(c, cmd, q, cl->root) : NULL;
 
+	if (a) {
+		json_decref(q);
+		return a;
+	}
 	if (cmd && !strcmp(cmd, "status"))
 		a = status_json(c);
 	else if (cmd && !strcmp(cmd, "peers"))
@@ -299,6 +358,29 @@ static void client_answer(struct client *cl, json_t *a)
 	bufferevent_disable(cl->bev, EV_READ);
 }
 
+/* As text at once: there may be tens of thousands. */
+static bool client_list(struct client *cl, const char *line, size_t len)
+{
+	json_t *q = json_loadb(line, len, JSON_REJECT_DUPLICATES, NULL);
+	const char *cmd = json_string_value(json_object_get(q, "cmd"));
+	bool is = cmd && !strcmp(cmd, "workloads");
+
+	json_decref(q);
+	if (!is || local_workloads(cl->control, bufferevent_get_output(cl->bev)))
+		return false;
+	cl->answered = true;
+	bufferevent_disable(cl->bev, EV_READ);
+	return true;
+}
+
+static void on_relay(void *arg, json_t *answer_json)
+{
+	struct client *cl = arg;
+
+	cl->relay = NULL;
+	client_answer(cl, answer_json);
+}
+
 static void on_nodes(void *arg, json_t *list)
 {
 	struct client *cl = arg;
@@ -313,7 +395,9 @@ static bool client_waits(struct client *cl, const char *line, size_t len)
 	json_t *q = json_loadb(line, len, JSON_REJECT_DUPLICATES, NULL);
 	const char *cmd = json_string_value(json_object_get(q, "cmd"));
 	bool waits =
-		cmd && !strcmp(cmd, "nodes") && !nodes_ask(&cl->query, cl->control, on_nodes, cl);
+		cmd &&
+		((!strcmp(cmd, "nodes") && !nodes_ask(&cl->query, cl->control, on_nodes, cl)) ||
+	         !relay_ask(&cl->relay, cl->control, cmd, on_relay, cl));
 
 	json_decref(q);
 	if (waits)
@@ -328,8 +412,8 @@ static void on_client_read(struct bufferevent *bev, void *arg)
 	size_t len;
 	char *line = evbuffer_readln(in, &len, EVBUFFER_EOL_LF);
 
-	if (line && !client_waits(cl, line, len))
-		client_answer(cl, answer(cl->control, line, len));
+	if (line && !client_list(cl, line, len) && !client_waits(cl, line, len))
+		client_answer(cl, answer(cl, line, len));
 	else if (!line && evbuffer_get_length(in) > CONTROL_LINE_MAX)
 		client_free(cl);
 	free(line);
@@ -354,15 +438,17 @@ static void on_client_event(struct bufferevent *bev, short what, void *arg)
 /* Root, or who is in the group ginnel: the socket's mode says so already; its folder may be changed.
  * The group is the parent's to know: no file of the host is read here.
  */
-static bool may_ask(const struct control_params *p, int fd)
+static bool may_ask(const struct control_params *p, int fd, bool *root)
 {
 	struct ucred who;
 	socklen_t len = sizeof(who);
 	gid_t groups[GROUPS_MAX];
 
+	*root = false;
 	if (getsockopt(fd, SOL_SOCKET, SO_PEERCRED, &who, &len) < 0)
 		return false;
-	if (!who.uid)
+	*root = who.uid == 0;
+	if (*root)
 		return true;
 	if (p->group == MESSAGE_NO_GROUP)
 		return false;
@@ -393,7 +479,7 @@ static void client_new(struct control *c, int fd)
 	bufferevent_set_timeouts(cl->bev, &tv, &tv);
 	bufferevent_setwatermark(cl->bev, EV_READ, 0, CONTROL_LINE_MAX + 1);
 	bufferevent_enable(cl->bev, EV_READ | EV_WRITE);
-	if (!may_ask(c->params, fd)) {
+	if (!may_ask(c->params, fd, &cl->root)) {
 		log_warn("control socket refused", "reason", "not root and not in group ginnel",
 		         NULL);
 		client_answer(cl, json_pack("{ss}", "error",
@@ -462,11 +548,24 @@ static struct event *listen_to(struct control *c, int fd, event_callback_fn fn)
 	return e;
 }
 
+static void load_policy(struct control *c)
+{
+	int err = edict_load(&c->edict, AT_FDCWD);
+
+	if (err && err != -ENOENT)
+		log_error("the policy on disk is no use; it is asked for anew", "file", EDICT_FILE,
+		          "reason", c->edict.why[0] ? c->edict.why : strerrordesc_np(-err), NULL);
+}
+
 static int first_members(struct control *c)
 {
 	char why[128] = "";
 	int err;
 
+	err = own_load(c, AT_FDCWD);
+	if (err && err != -ENOENT)
+		log_error("our own workloads on disk cannot be read", "file", OWN_FILE, "reason",
+		          strerrordesc_np(-err), NULL);
 	if (c->node->is_static)
 		return static_members(c);
 	err = revoked_load(&c->revoked, AT_FDCWD, c->params->identity->trust);
@@ -482,6 +581,7 @@ static int first_members(struct control *c)
 	else if (err && err != -ENOENT)
 		log_warn("last state on disk cannot be read", "file", WATCH_STATE_FILE, "reason",
 		         strerrordesc_np(-err), NULL);
+	load_policy(c);
 	return 0; /* a manager will tell */
 }
 
@@ -538,6 +638,9 @@ static void on_second(evutil_socket_t fd, short what, void *arg)
 	(void)fd;
 	(void)what;
 	credentials_tick(c, control_wall(c), clock_now());
+	save_workloads(c, clock_now());
+	edict_kick(c);
+	own_kick(c);
 }
 
 static int start(struct control *c)
@@ -588,7 +691,12 @@ int control_run(const struct control_params *p)
 	else
 		event_base_dispatch(c.base);
 	uplink_free(c.uplink);
+	c.uplink = NULL;
 	engine_stop(c.engine);
+	c.save_workloads = 0;
+	save_workloads(&c, clock_now());
+	own_clear(&c.own);
+	edict_clear(&c.edict);
 	watch_clear(&c.watch);
 	revoked_clear(&c.revoked);
 	wolf_put(c.wolf);

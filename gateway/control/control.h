@@ -14,7 +14,7 @@
 #define CONTROL_WORKERS     1  /* so many queues of the device, and UDP sockets, it serves */
 #define CONTROL_EAGER_NODES 64 /* so many nodes at most: lane 0 to every peer from the start */
 #define CONTROL_CLIENTS_MAX 32
-#define CONTROL_LINE_MAX    4096 /* a question */
+#define CONTROL_LINE_MAX    8192 /* a question */
 
 struct control_params {
 	const struct config *config;

@@ -98,7 +98,9 @@ static json_t *entry_json(const struct control *c, const json_t *record)
 	json_object_set_new(o, "state",
 	                    json_string(revoked(c, record)    ? "revoked"
 	                                : ended(c, not_after) ? "expired"
-	                                                      : "active"));
+	                                : json_is_true(json_object_get(record, "draining"))
+	                                        ? "draining"
+	                                        : "active"));
 	json_object_set_new(o, "address", address_of(prefixes, 4));
 	json_object_set_new(o, "address6", address_of(prefixes, 6));
 	for (size_t i = 0; i < sizeof(rest) / sizeof(rest[0]); i++)
@@ -154,7 +156,7 @@ static int ask_page(struct nodes_query *q, const char *after)
 	if (!q->control->uplink)
 		return -ENOTCONN;
 	snprintf(path, sizeof(path), "/v1/nodes%s%s", after ? "?after=" : "", after ? after : "");
-	return uplink_get(&q->question, q->control->uplink, path, on_page, q);
+	return uplink_ask(&q->question, q->control->uplink, "GET", path, NULL, on_page, q);
 }
 
 /* A page of the manager's; what cannot be read or went wrong leaves the last state. */

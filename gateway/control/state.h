@@ -2,6 +2,8 @@
 /* state - what control's files share: one struct, one thread. */
 #pragma once
 #include "gateway/control/control.h"
+#include "gateway/control/edict.h"
+#include "gateway/control/own.h"
 #include "gateway/control/revoked.h"
 #include "gateway/control/watch.h"
 #include "gateway/renewal.h"
@@ -18,8 +20,11 @@ struct control {
 	struct event *on_parent, *on_engine, *on_listen, *on_members, *on_second;
 	struct wolf *wolf; /* of tunnels */
 	struct engine *engine;
-	struct watch watch;    /* members; of static peers too */
-	struct uplink *uplink; /* NULL: static peers, no manager */
+	struct watch watch; /* members; of static peers too */
+	struct own own;
+	struct edict edict;     /* the policy */
+	int64_t save_workloads; /* not before then: they may be many */
+	struct uplink *uplink;  /* NULL: static peers, no manager */
 	struct message_health health;
 	bool health_known;
 	unsigned clients;
@@ -38,7 +43,12 @@ time_t control_wall(void *control);
 int control_open_wolf(struct control *c);
 /* Is this member's every certificate revoked? */
 bool control_revoked(const struct control *c, const struct member *m);
-/* The members have changed: a new snapshot is built and published soon. */
+/* The workloads of the cluster, ours as we have them and not as the manager has: until fn returns
+ * non-zero, which is returned.
+ */
+int control_workloads_each(const struct control *c, int (*fn)(void *arg, const struct workload *w),
+                           void *arg);
+/* Members, workloads or the policy have changed: a new snapshot is built and published soon. */
 void control_members_changed(struct control *c);
 /* The same, now. */
 void control_publish(struct control *c);

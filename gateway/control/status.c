@@ -232,6 +232,18 @@ static void judge_list(struct control *c, json_t *reasons)
 		because(reasons, "no manager has confirmed the revocation list for an hour");
 }
 
+static void judge_policy(struct control *c, json_t *reasons)
+{
+	char text[700];
+
+	if (!edict_behind(c))
+		return;
+	snprintf(text, sizeof(text), "policy behind the manager's: version %llu, not %llu%s%s",
+	         (unsigned long long)c->edict.version, (unsigned long long)c->watch.policy.version,
+	         c->edict.why[0] ? ": " : "", c->edict.why);
+	because(reasons, text);
+}
+
 const char *status_state(struct control *c, json_t *reasons)
 {
 	static bool was_ready;
@@ -251,6 +263,7 @@ const char *status_state(struct control *c, json_t *reasons)
 	judge_cert(c, reasons);
 	judge_manager(c, reasons);
 	judge_list(c, reasons);
+	judge_policy(c, reasons);
 	return json_array_size(reasons) ? "degraded" : "ready";
 }
 
@@ -305,7 +318,9 @@ json_t *status_json(struct control *c)
 	json_object_set_new(o, "address6", address_json(n, 6));
 	json_object_set_new(o, "prefixes", prefixes_json(n->prefixes, n->nprefixes));
 	json_object_set_new(o, "mtu", json_integer(CONTROL_MTU));
-	json_object_set_new(o, "policy_version", json_null());
+	json_object_set_new(o, "policy_version",
+	                    c->edict.published ? json_integer((json_int_t)c->edict.published)
+	                                       : json_null());
 	json_object_set_new(o, "manager", manager_json(c));
 	json_object_set_new(
 		o, "cert",

@@ -39,6 +39,7 @@ struct uplink {
 	bool proving; /* this connection is anonymous: for a renewal alone */
 	bool renewed; /* we have a new certificate to show */
 	bool reachable;
+	bool told; /* those who have something for the manager, of this connection */
 	time_t since;
 	char error[256];   /* of the last attempt */
 	char refused[256]; /* what we hold against this connection; the callbacks may not end it */
@@ -97,6 +98,7 @@ static void drop_connection(struct uplink *u)
 	if (u->fd >= 0)
 		close(u->fd);
 	u->fd = -1;
+	u->told = false;
 	renewal_lost(&u->control->renewal);
 	watch_cut(&u->control->watch);
 }
@@ -149,7 +151,7 @@ static bool list_line(struct uplink *u, const char *line, size_t len)
 	if (!is)
 		return false;
 	if (number > 0 && (uint64_t)number > c->revoked.number) {
-		if (uplink_get(&q, u, "/v1/list", on_list, u))
+		if (uplink_ask(&q, u, "GET", "/v1/list", NULL, on_list, u))
 			snprintf(u->refused, sizeof(u->refused),
 			         "its revocation list cannot be asked for");
 		return true;
@@ -208,6 +210,19 @@ static void on_list(void *arg, int status, const char *body, size_t len)
 		log_error("revocation list not saved", "reason", strerrordesc_np(-err), NULL);
 }
 
+/* The state is here: from now on there is somebody to tell and to ask. */
+static void come_up(struct uplink *u)
+{
+	bool was = u->reachable && u->told;
+
+	set_reachable(u, true);
+	if (was)
+		return;
+	u->told = true;
+	own_connected(u->control);
+	edict_connected(u->control);
+}
+
 static void on_line(void *arg, void *user, const char *line, size_t len)
 {
 	struct uplink *u = arg;
@@ -230,7 +245,7 @@ static void on_line(void *arg, void *user, const char *line, size_t len)
 	if (!c->watch.receiving) { /* we are at its revision: a whole state, or a resume */
 		u->backoff = 0;
 		u->error[0] = '\0';
-		set_reachable(u, true);
+		come_up(u);
 	}
 }
 
@@ -314,7 +329,7 @@ static void ask(struct uplink *u)
 	if (text)
 		h2_ask(u->h2, "POST", "/v1/announce", text, strlen(text), &u->announce);
 	free(text);
-	if (c->watch.generation)
+	if (watch_resumable(&c->watch))
 		snprintf(path, sizeof(path), "/v1/watch?generation=%llu&revision=%llu",
 		         (unsigned long long)c->watch.generation,
 		         (unsigned long long)c->watch.revision);
@@ -357,8 +372,9 @@ static int start_tls(struct uplink *u)
 	return err;
 }
 
-int uplink_get(struct uplink_question **out, struct uplink *u, const char *path,
-               void (*fn)(void *arg, int status, const char *body, size_t len), void *arg)
+int uplink_ask(struct uplink_question **out, struct uplink *u, const char *method, const char *path,
+               const char *body, void (*fn)(void *arg, int status, const char *body, size_t len),
+               void *arg)
 {
 	struct uplink_question *q;
 	int err;
@@ -369,7 +385,7 @@ int uplink_get(struct uplink_question **out, struct uplink *u, const char *path,
 	if (!q)
 		return -ENOMEM;
 	*q = (struct uplink_question){fn, arg};
-	err = h2_ask(u->h2, "GET", path, NULL, 0, q);
+	err = h2_ask(u->h2, method, path, body, body ? strlen(body) : 0, q);
 	if (err) {
 		free(q);
 		return err == -EPIPE ? -ENOTCONN : err;

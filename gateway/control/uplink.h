@@ -21,12 +21,13 @@ bool uplink_reachable(const struct uplink *u, time_t *since);
 /* "" or why not. */
 const char *uplink_error(const struct uplink *u);
 
-/* One GET over the connection, for whoever asks us. fn is called once, from the loop: status 0 if the
+/* One request over the connection; body NULL: none. fn is called once, from the loop: status 0 if the
  * connection ended first. *out is for uplink_forget until then. -ENOTCONN no manager is there, -EAGAIN
  * too much is asked at once, -ENOMEM.
  */
 struct uplink_question;
-int uplink_get(struct uplink_question **out, struct uplink *u, const char *path,
-               void (*fn)(void *arg, int status, const char *body, size_t len), void *arg);
+int uplink_ask(struct uplink_question **out, struct uplink *u, const char *method, const char *path,
+               const char *body, void (*fn)(void *arg, int status, const char *body, size_t len),
+               void *arg);
 /* fn will not be called. */
 void uplink_forget(struct uplink_question *q);

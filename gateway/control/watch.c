@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: GPL-3.0-or-later */
 #include "gateway/control/watch.h"
 
+#include "crypto/hex.h"
 #include "crypto/keyfile.h"
 #include "gateway/h2.h"
 #include <errno.h>
@@ -55,11 +56,14 @@ void watch_clear(struct watch *w)
 {
 	members_free(&w->members);
 	members_free(&w->coming);
+	workloads_clear(&w->workloads);
+	workloads_clear(&w->coming_workloads);
 }
 
 void watch_cut(struct watch *w)
 {
 	members_free(&w->coming);
+	workloads_clear(&w->coming_workloads);
 	w->receiving = false;
 }
 
@@ -207,6 +211,7 @@ static int member_parse(struct member **out, json_t *j, const struct node *n)
 		free(m);
 		return -EBADMSG;
 	}
+	m->draining = json_is_true(json_object_get(j, "draining"));
 	m->json = json_incref(j);
 	*out = m;
 	return 0;
@@ -254,6 +259,55 @@ static bool any_overlap(struct member *members)
 		found = prefix_overlaps(&all[i - 1], &all[i]);
 	free(all);
 	return found;
+}
+
+/* -- one workload -------------------------------------------------------------------------------- */
+
+static bool places_ok(const struct member *m, const struct workload *w, const struct node *n)
+{
+	for (unsigned i = 0; i < w->naddresses; i++)
+		if (!workload_owns(&w->addresses[i], m->prefixes, m->nprefixes, n->pools,
+		                   n->npools))
+			return false;
+	return true;
+}
+
+/* What nobody may have is left out, and an older record of it goes: see workloads.h. -EBADMSG. */
+static int put_workload(struct workloads *to, struct member *members, const json_t *j,
+                        const struct node *n)
+{
+	struct workload *w;
+	const struct member *m;
+	const char *why;
+	int err = workload_parse(&w, j, &why);
+
+	if (err)
+		return err == -ENOMEM ? err : -EBADMSG;
+	m = find(members, w->node);
+	if (m && places_ok(m, w, n))
+		return workloads_put(to, w);
+	workloads_remove(to, w->id);
+	workload_free(w);
+	return 0;
+}
+
+/* null: none was applied. An older manager says nothing of it. */
+static int parse_policy(struct watch_policy *p, const json_t *j)
+{
+	json_int_t version = json_integer_value(json_object_get(j, "version"));
+	json_int_t size = json_integer_value(json_object_get(j, "size"));
+	const json_t *hash = json_object_get(j, "hash");
+
+	memset(p, 0, sizeof(*p));
+	if (!j || json_is_null(j))
+		return 0;
+	if (version <= 0 || size < 0 || !json_is_string(hash) ||
+	    json_string_length(hash) != 2 * sizeof(p->hash) ||
+	    hex_parse(p->hash, sizeof(p->hash), json_string_value(hash), 2 * sizeof(p->hash)) < 0)
+		return -EBADMSG;
+	p->version = (uint64_t)version;
+	p->size = (uint64_t)size;
+	return 0;
 }
 
 /* -- lines ------------------------------------------------------------------------------------------ */
@@ -316,6 +370,8 @@ static enum watch_result take_state(struct watch *w, json_t *line, char *why, si
 	w->receiving = true;
 	w->coming_generation = generation;
 	w->coming_revision = revision;
+	if (parse_policy(&w->coming_policy, json_object_get(line, "policy")))
+		return refuse(why, max, "a policy that cannot be read");
 	return add_nodes(w, json_object_get(line, "nodes"))
 	               ? refuse(why, max, "a node record that cannot be read")
 	               : WATCH_NOTHING;
@@ -328,6 +384,19 @@ static enum watch_result take_nodes(struct watch *w, json_t *line, char *why, si
 	return add_nodes(w, json_object_get(line, "nodes"))
 	               ? refuse(why, max, "a node record that cannot be read")
 	               : WATCH_NOTHING;
+}
+
+static enum watch_result take_workloads(struct watch *w, json_t *line, char *why, size_t max)
+{
+	json_t *list = json_object_get(line, "workloads"), *j;
+	size_t i;
+
+	if (!w->receiving || !json_is_array(list))
+		return refuse(why, max, "workloads outside of a state");
+	json_array_foreach(list, i, j)
+		if (put_workload(&w->coming_workloads, w->coming, j, w->node))
+			return refuse(why, max, "a workload record that cannot be read");
+	return WATCH_NOTHING;
 }
 
 /* A node that stays keeps its peer: that carries its sessions. */
@@ -355,7 +424,13 @@ static enum watch_result take_sync(struct watch *w, char *why, size_t max)
 	members_free(&w->members);
 	w->members = w->coming;
 	w->coming = NULL;
+	workloads_clear(&w->workloads);
+	w->workloads = w->coming_workloads;
+	w->coming_workloads = (struct workloads){NULL};
+	w->policy = w->coming_policy;
 	w->receiving = false;
+	w->behind = false;
+	w->members_dirty = true;
 	w->generation = w->coming_generation;
 	w->revision = w->coming_revision;
 	return WATCH_CHANGED;
@@ -377,35 +452,65 @@ static enum watch_result put_member(struct watch *w, json_t *j, char *why, size_
 		return refuse(why, max, "more nodes than a cluster holds");
 	}
 	if (before) {
+		if (before->incarnation != m->incarnation) /* made anew: nothing runs there */
+			workloads_forget(&w->workloads, m->name);
 		inherit(m, before);
 		member_remove(&w->members, before);
 	}
 	member_add(&w->members, m);
+	w->members_dirty = true;
+	return WATCH_CHANGED;
+}
+
+static enum watch_result drop_member(struct watch *w, const char *name)
+{
+	struct member *m = watch_find(w, name);
+
+	if (!m)
+		return WATCH_NOTHING;
+	workloads_forget(&w->workloads, name);
+	member_remove(&w->members, m);
+	w->members_dirty = true;
+	return WATCH_CHANGED;
+}
+
+static enum watch_result put_policy(struct watch *w, const json_t *j, char *why, size_t max)
+{
+	struct watch_policy p;
+
+	if (parse_policy(&p, j) || !p.version)
+		return refuse(why, max, "a policy that cannot be read");
+	w->policy = p;
+	w->members_dirty = true;
 	return WATCH_CHANGED;
 }
 
 static enum watch_result take_change(struct watch *w, json_t *line, char *why, size_t max)
 {
 	const char *removed = json_string_value(json_object_get(line, "removed"));
-	json_t *node = json_object_get(line, "node");
+	const char *gone = json_string_value(json_object_get(line, "workload_removed"));
+	json_t *node = json_object_get(line, "node"), *workload = json_object_get(line, "workload");
+	json_t *policy = json_object_get(line, "policy");
 	uint64_t generation, revision;
 	enum watch_result result = WATCH_NOTHING;
-	struct member *m;
 
 	if (read_revision(line, &generation, &revision) || w->receiving ||
 	    generation != w->generation)
 		return refuse(why, max, "a change that fits no state");
 	if (revision <= w->revision)
 		return WATCH_NOTHING; /* seen in the state already */
-	if (removed) {
-		m = watch_find(w, removed);
-		if (m) {
-			member_remove(&w->members, m);
-			result = WATCH_CHANGED;
-		}
-	} else if (node) {
+	if (removed)
+		result = drop_member(w, removed);
+	else if (node)
 		result = put_member(w, node, why, max);
-	}
+	else if (gone)
+		result = workloads_remove(&w->workloads, gone) ? WATCH_CHANGED : WATCH_NOTHING;
+	else if (workload)
+		result = put_workload(&w->workloads, w->members, workload, w->node)
+		                 ? refuse(why, max, "a workload record that cannot be read")
+		                 : WATCH_CHANGED;
+	else if (policy)
+		result = put_policy(w, policy, why, max);
 	if (result != WATCH_REFUSED)
 		w->revision = revision;
 	return result;
@@ -426,6 +531,8 @@ enum watch_result watch_line(struct watch *w, const char *line, size_t len, char
 		result = take_state(w, j, why, max);
 	else if (!strcmp(type, "nodes"))
 		result = take_nodes(w, j, why, max);
+	else if (!strcmp(type, "workloads"))
+		result = take_workloads(w, j, why, max);
 	else if (!strcmp(type, "sync"))
 		result = take_sync(w, why, max);
 	else if (!strcmp(type, "change"))
@@ -440,7 +547,18 @@ enum watch_result watch_line(struct watch *w, const char *line, size_t len, char
 
 /* -- the disk ----------------------------------------------------------------------------------------- */
 
-int watch_save(const struct watch *w, int dir)
+static json_t *policy_json(const struct watch_policy *p)
+{
+	char hash[2 * sizeof(p->hash) + 1];
+
+	if (!p->version)
+		return json_null();
+	hex_format(hash, p->hash, sizeof(p->hash));
+	return json_pack("{s:I, s:s, s:I}", "version", (json_int_t)p->version, "hash", hash, "size",
+	                 (json_int_t)p->size);
+}
+
+int watch_save(struct watch *w, int dir)
 {
 	json_t *nodes = json_array();
 	struct member *m, *tmp;
@@ -450,15 +568,53 @@ int watch_save(const struct watch *w, int dir)
 
 	HASH_ITER(hh, w->members, m, tmp)
 		json_array_append(nodes, m->json);
-	doc = json_pack("{sIsIso}", "generation", (json_int_t)w->generation, "revision",
-	                (json_int_t)w->revision, "nodes", nodes);
+	doc = json_pack("{sIsIsoso}", "generation", (json_int_t)w->generation, "revision",
+	                (json_int_t)w->revision, "policy", policy_json(&w->policy), "nodes", nodes);
 	text = doc ? json_dumps(doc, JSON_COMPACT) : NULL;
 	json_decref(doc);
 	if (!text)
 		return -ENOMEM;
 	err = state_write(dir, WATCH_STATE_FILE, text, strlen(text));
 	free(text);
+	if (!err)
+		w->members_dirty = false;
 	return err;
+}
+
+/* The members first: whoever finds both of one revision has a state that once was. */
+int watch_save_workloads(struct watch *w, int dir)
+{
+	int err = watch_save(w, dir);
+
+	if (!err)
+		err = workloads_save(&w->workloads, dir, WATCH_WORKLOADS, w->generation,
+		                     w->revision);
+	if (!err) {
+		w->saved = w->revision;
+		w->workloads_kept = true;
+	}
+	return err;
+}
+
+bool watch_workloads_dirty(const struct watch *w)
+{
+	return w->generation && !w->behind && (!w->workloads_kept || w->saved != w->revision);
+}
+
+bool watch_resumable(const struct watch *w)
+{
+	return w->generation && !w->behind;
+}
+
+/* What they say is better than nothing, also where it is older. */
+static void load_workloads(struct watch *w, int dir)
+{
+	uint64_t generation = 0, revision = 0;
+	int err = workloads_load(&w->workloads, dir, WATCH_WORKLOADS, &generation, &revision);
+
+	w->saved = revision;
+	w->workloads_kept = !err && generation == w->generation;
+	w->behind = !w->workloads_kept || revision != w->revision;
 }
 
 int watch_load(struct watch *w, int dir, char *why, size_t max)
@@ -481,6 +637,9 @@ int watch_load(struct watch *w, int dir, char *why, size_t max)
 	         take_sync(w, why, max) != WATCH_REFUSED)
 		err = 0;
 	json_decref(doc);
+	w->members_dirty = false;
+	if (!err)
+		load_workloads(w, dir);
 done:
 	free(text);
 	return err;

@@ -3,6 +3,7 @@
 
 #include "crypto/hex.h"
 #include "gateway/log.h"
+#include "gateway/manager/api_ask.h"
 #include "gateway/manager/records.h"
 #include <errno.h>
 #include <stdio.h>
@@ -18,7 +19,9 @@
 struct seat {
 	char name[CERT_NAME_MAX + 1];
 	unsigned clients;
-	int64_t free_at; /* announcements: when the bucket is full again */
+	int64_t free_at;          /* announcements: when the bucket is full again */
+	int64_t workload_free_at; /* the same, of workloads */
+	uint64_t policy;          /* the version that it confirmed; 0: none */
 	LIST_ENTRY(seat) in;
 };
 
@@ -27,6 +30,7 @@ LIST_HEAD(seat_list, seat);
 enum stage {
 	STAGE_STATE, /* the first line, with the first nodes */
 	STAGE_NODES, /* more of them */
+	STAGE_WORKLOADS,
 	STAGE_SYNC,
 	STAGE_RESUME,
 	STAGE_CHANGES, /* for good */
@@ -37,10 +41,10 @@ struct watcher {
 	struct api_client *client;
 	struct h2_request *r;
 	enum stage stage;
-	uint64_t revision;             /* the watcher has all up to here, once its line is out */
-	char after[CERT_NAME_MAX + 1]; /* the last node sent */
-	uint64_t list;                 /* the number of the revocation list that it was told of */
-	char *line;                    /* being sent; of changes the ring's is */
+	uint64_t revision;               /* the watcher has all up to here, once its line is out */
+	char after[WORKLOAD_ID_MAX + 1]; /* the last node or workload sent */
+	uint64_t list;                   /* the number of the revocation list that it was told of */
+	char *line;                      /* being sent; of changes the ring's is */
 	size_t len, at;
 };
 
@@ -62,6 +66,8 @@ struct api {
 	TAILQ_HEAD(, api_client) clients; /* oldest first */
 	struct seat_list seats[SEAT_BUCKETS];
 	struct revocations revoked;
+	struct policy *policy;
+	time_t wall;     /* a second ago at most */
 	uint64_t list;   /* the number of the list that says so */
 	char *list_text; /* the list as GET /v1/list answers it; NULL: there is none */
 	uint64_t refused, unlogged;
@@ -77,47 +83,6 @@ static bool bucket_take(int64_t *free_at, int64_t burst, int64_t every, int64_t 
 		return false;
 	*free_at += every;
 	return true;
-}
-
-/* -- answers ----------------------------------------------------------------------------------- */
-
-static int answer_json(struct api_answer *out, int status, json_t *j)
-{
-	char *text = j ? json_dumps(j, JSON_COMPACT) : NULL;
-
-	json_decref(j);
-	if (!text)
-		return -ENOMEM;
-	*out = (struct api_answer){.status = status, .json = text, .len = strlen(text)};
-	return 0;
-}
-
-static int answer_error(struct api_answer *out, int status, const char *reason, const char *text)
-{
-	return answer_json(out, status, json_pack("{s:s, s:s}", "error", reason, "text", text));
-}
-
-static int answer_errno(struct api_answer *out, int err)
-{
-	switch (err) {
-	case -ENOMEM:
-		return err;
-	case -EINVAL:
-		return answer_error(out, 400, "endpoint",
-		                    "an endpoint is no address of a host: loopback, multicast, or "
-		                    "inside the overlay or the pools");
-	case -ENOENT:
-	case -ESTALE:
-		return answer_error(out, 403, "unknown-node",
-		                    "the node is not in the cluster, or was made anew");
-	case -ENOSPC:
-		return answer_error(out, 503, "disk-full", "the manager's disk is full");
-	case -EROFS:
-		return answer_error(out, 503, "read-only",
-		                    "the registry is read-only since a write failed");
-	default:
-		return answer_error(out, 503, "failed", "the registry could not be written");
-	}
 }
 
 /* -- queries ----------------------------------------------------------------------------------- */
@@ -185,7 +150,7 @@ static char *head_text(const struct api *a, const char *type, bool whole)
 {
 	const struct registry_cluster *c = registry_cluster(a->registry);
 	json_t *j = json_object();
-	char *text;
+	char *text, policy[160];
 	int bad = 0;
 
 	if (type)
@@ -199,6 +164,8 @@ static char *head_text(const struct api *a, const char *type, bool whole)
 		bad |= json_object_set_new(j, "overlay",
 		                           record_prefixes_format(c->overlay, c->noverlay));
 		bad |= json_object_set_new(j, "pools", record_prefixes_format(c->pools, c->npools));
+		registry_policy_text(a->registry, policy);
+		bad |= json_object_set_new(j, "policy", json_loads(policy, JSON_DECODE_ANY, NULL));
 	}
 	text = bad ? NULL : json_dumps(j, JSON_COMPACT | JSON_PRESERVE_ORDER);
 	json_decref(j);
@@ -283,19 +250,28 @@ static unsigned bucket_of(const char *name)
 	return h % SEAT_BUCKETS;
 }
 
-static struct seat *seat_find(struct api *a, const char *node)
+static struct seat *seat_lookup(struct api *a, const char *node)
 {
-	unsigned bucket = bucket_of(node);
 	struct seat *s;
 
-	LIST_FOREACH(s, &a->seats[bucket], in)
+	LIST_FOREACH(s, &a->seats[bucket_of(node)], in)
 	if (strcmp(s->name, node) == 0)
+		return s;
+	return NULL;
+}
+
+/* Made if there is none; NULL: no memory. */
+static struct seat *seat_find(struct api *a, const char *node)
+{
+	struct seat *s = seat_lookup(a, node);
+
+	if (s)
 		return s;
 	s = calloc(1, sizeof(*s));
 	if (!s)
 		return NULL;
 	snprintf(s->name, sizeof(s->name), "%s", node);
-	LIST_INSERT_HEAD(&a->seats[bucket], s, in);
+	LIST_INSERT_HEAD(&a->seats[bucket_of(node)], s, in);
 	return s;
 }
 
@@ -341,10 +317,7 @@ static int answer_announce(struct api *a, const char *node, const char *body, si
 		seat->free_at = free_at; /* nothing was written, nobody was woken */
 	if (err)
 		return answer_errno(out, err);
-	return answer_json(out, 200,
-	                   json_pack("{s:I, s:I}", "generation",
-	                             (json_int_t)registry_generation(a->registry), "revision",
-	                             (json_int_t)registry_revision(a->registry)));
+	return answer_revision(out, a->registry);
 }
 
 static int answer_list(const struct api *a, struct api_answer *out)
@@ -357,40 +330,196 @@ static int answer_list(const struct api *a, struct api_answer *out)
 	return 0;
 }
 
-static bool path_is(const char *path, const char *query, const char *want)
-{
-	size_t n = query ? (size_t)(query - 1 - path) : strlen(path);
+/* -- which request ----------------------------------------------------------------------------- */
 
-	return n == strlen(want) && memcmp(path, want, n) == 0;
+/* One request, with what it comes to. */
+struct request {
+	struct api *api;
+	struct ask ask;
+	const char *query; /* what follows '?', or NULL */
+	int64_t now;
+};
+
+static int get_state(const struct request *q, struct api_answer *out)
+{
+	return answer_page(q->api, true, q->query, out);
 }
+
+static int get_nodes(const struct request *q, struct api_answer *out)
+{
+	return answer_page(q->api, false, q->query, out);
+}
+
+static int get_watch(const struct request *q, struct api_answer *out)
+{
+	return answer_watch(q->api, q->query, out);
+}
+
+static int get_list(const struct request *q, struct api_answer *out)
+{
+	return answer_list(q->api, out);
+}
+
+static int post_announce(const struct request *q, struct api_answer *out)
+{
+	return answer_announce(q->api, q->ask.node, q->ask.body, q->ask.len, q->now, out);
+}
+
+static int get_workloads(const struct request *q, struct api_answer *out)
+{
+	struct query after[] = {{.key = "after"}};
+
+	if (!query_parse(q->query, after, 1) || (after[0].there && !workload_id_ok(after[0].value)))
+		return answer_error(out, 400, "bad-request", "the query is ?after=ID or nothing");
+	return ask_workloads(&q->ask, after[0].value, out);
+}
+
+static int get_refused(const struct request *q, struct api_answer *out)
+{
+	return ask_refused_list(&q->ask, out);
+}
+
+static int get_policy(const struct request *q, struct api_answer *out)
+{
+	struct query at[] = {{.key = "version"}, {.key = "offset"}};
+	uint64_t version, offset;
+
+	if (!query_parse(q->query, at, 2) || !number_parse(at[0].value, &version) ||
+	    !number_parse(at[1].value, &offset))
+		return answer_error(out, 400, "bad-request",
+		                    "the query is ?version=N&offset=N, one of them, or nothing");
+	return ask_policy(&q->ask, version, offset, out);
+}
+
+/* A change costs a place in the node's bucket, unless nothing came of it: then nothing was written,
+ * and nobody was woken. Of what is refused the placements are written down, too.
+ */
+static int post_change(const struct request *q, struct api_answer *out,
+                       int (*fn)(const struct ask *a, struct api_answer *out))
+{
+	uint64_t before = registry_revision(q->api->registry);
+	struct seat *seat = seat_find(q->api, q->ask.node);
+	int64_t free_at;
+	int err;
+
+	if (!seat)
+		return -ENOMEM;
+	free_at = seat->workload_free_at;
+	if (!bucket_take(&seat->workload_free_at, API_WORKLOAD_BURST, API_WORKLOAD_EVERY, q->now))
+		return answer_error(out, 429, "rate", "the node changes its workloads too often");
+	err = fn(&q->ask, out);
+	if (!err && out->status == 200 && fn != ask_refused &&
+	    registry_revision(q->api->registry) == before)
+		seat->workload_free_at = free_at;
+	return err;
+}
+
+static int post_workload(const struct request *q, struct api_answer *out)
+{
+	return post_change(q, out, ask_workload);
+}
+
+static int post_workload_remove(const struct request *q, struct api_answer *out)
+{
+	return post_change(q, out, ask_workload_remove);
+}
+
+static int post_refused(const struct request *q, struct api_answer *out)
+{
+	return post_change(q, out, ask_refused);
+}
+
+/* Kept for as long as the node is connected: it says so again when it is back. */
+static int post_confirm(const struct request *q, struct api_answer *out)
+{
+	json_t *j = h2_json(q->ask.body, q->ask.len);
+	json_int_t version = json_integer_value(json_object_get(j, "policy"));
+	bool ok = json_is_integer(json_object_get(j, "policy")) && version > 0 &&
+	          (uint64_t)version <= registry_policy(q->api->registry)->version;
+	struct seat *seat = seat_find(q->api, q->ask.node);
+
+	json_decref(j);
+	if (!ok)
+		return answer_error(out, 400, "bad-request",
+		                    "the body is {\"policy\":VERSION}, of one that was applied");
+	if (!seat)
+		return -ENOMEM;
+	seat->policy = (uint64_t)version;
+	return answer_json(out, 200, json_object());
+}
+
+static bool node_revoked(const struct api *a, const char *name, uint64_t incarnation)
+{
+	struct cert_info newest = {.incarnation = incarnation, .issue = UINT64_MAX};
+
+	snprintf(newest.node, sizeof(newest.node), "%s", name);
+	return revocations_judge(&a->revoked, &newest, false) != CERT_OK;
+}
+
+/* Who has yet to confirm the policy: those that are connected, and those that are not. */
+static int get_confirmed(const struct request *q, struct api_answer *out)
+{
+	uint64_t version = registry_policy(q->api->registry)->version, incarnation, n = 0;
+	json_t *waiting = json_array(), *absent = json_array();
+	const char *name = "";
+
+	while ((name = registry_node_next(q->api->registry, name, &incarnation))) {
+		const struct seat *s = seat_lookup(q->api, name);
+		bool here = s && s->clients > 0;
+
+		if ((here && s->policy == version) || node_revoked(q->api, name, incarnation))
+			continue;
+		if (n++ < API_WAITING_MAX)
+			json_array_append_new(here ? waiting : absent, json_string(name));
+	}
+	return answer_json(out, 200,
+	                   json_pack("{s:I, s:o, s:o, s:I}", "version", (json_int_t)version,
+	                             "waiting", waiting, "absent", absent, "more",
+	                             (json_int_t)(n > API_WAITING_MAX ? n - API_WAITING_MAX : 0)));
+}
+
+static const struct {
+	const char *path;
+	bool post, query; /* POST, else GET; may there be one? */
+	int (*answer)(const struct request *q, struct api_answer *out);
+} requests[] = {
+	{"/v1/state", false, true, get_state},
+	{"/v1/nodes", false, true, get_nodes},
+	{"/v1/watch", false, true, get_watch},
+	{"/v1/announce", true, false, post_announce},
+	{"/v1/list", false, false, get_list},
+	{"/v1/workloads", false, true, get_workloads},
+	{"/v1/workload", true, false, post_workload},
+	{"/v1/workload-remove", true, false, post_workload_remove},
+	{"/v1/refused", false, false, get_refused},
+	{"/v1/refuse", true, false, post_refused},
+	{"/v1/policy", false, true, get_policy},
+	{"/v1/confirm", true, false, post_confirm},
+	{"/v1/confirmed", false, false, get_confirmed},
+};
 
 int api_answer(struct api *a, const char *node, const char *method, const char *path,
                const char *body, size_t len, int64_t now, struct api_answer *out)
 {
 	const char *query = strchr(path, '?');
-	bool get = strcmp(method, "GET") == 0, post = strcmp(method, "POST") == 0;
-	bool state, nodes, watch, announce, list;
+	size_t n = query ? (size_t)(query - path) : strlen(path), i = 0;
+	struct request q = {
+		.api = a,
+		.ask = {a->registry, a->policy, node, body, len, a->wall},
+		.query = query ? query + 1 : NULL,
+		.now = now,
+	};
 
-	if (query)
-		query++;
-	state = path_is(path, query, "/v1/state");
-	nodes = path_is(path, query, "/v1/nodes");
-	watch = path_is(path, query, "/v1/watch");
-	announce = path_is(path, query, "/v1/announce");
-	list = path_is(path, query, "/v1/list");
-	if (!state && !nodes && !watch && !announce && !list)
+	while (i < sizeof(requests) / sizeof(requests[0]) &&
+	       (strlen(requests[i].path) != n || memcmp(requests[i].path, path, n) != 0))
+		i++;
+	if (i == sizeof(requests) / sizeof(requests[0]))
 		return answer_error(out, 404, "not-found", "there is no such path");
-	if (announce ? !post : !get)
-		return answer_error(out, 405, "method", announce ? "use POST" : "use GET");
-	if ((announce || list) && query)
+	if (strcmp(method, requests[i].post ? "POST" : "GET") != 0)
+		return answer_error(out, 405, "method", requests[i].post ? "use POST" : "use GET");
+	if (query && !requests[i].query)
 		return answer_error(out, 400, "bad-request", "there is no query here");
-	if (announce)
-		return answer_announce(a, node, body, len, now, out);
-	if (list)
-		return answer_list(a, out);
-	if (watch)
-		return answer_watch(a, query, out);
-	return answer_page(a, state, query, out);
+	return requests[i].answer(&q, out);
 }
 
 /* -- watchers ---------------------------------------------------------------------------------- */
@@ -428,8 +557,28 @@ static int nodes_line(struct watcher *w, const char *head)
 		return -ENOMEM;
 	w->line[w->len++] = '}';
 	w->line[w->len++] = '\n';
-	w->stage = last[0] ? STAGE_NODES : STAGE_SYNC;
-	memcpy(w->after, last, sizeof(w->after));
+	w->stage = last[0]                                             ? STAGE_NODES
+	           : registry_workload_count(w->client->api->registry) ? STAGE_WORKLOADS
+	                                                               : STAGE_SYNC;
+	memcpy(w->after, last, sizeof(last));
+	return 0;
+}
+
+/* The line of some workloads. */
+static int workloads_line(struct watcher *w)
+{
+	static const char head[] = "{\"type\":\"workloads\",\"workloads\":[";
+	char last[WORKLOAD_ID_MAX + 1] = "";
+
+	w->line = malloc(sizeof(head) + API_LINE_MAX + 8);
+	if (!w->line)
+		return -ENOMEM;
+	w->len = (size_t)sprintf(w->line, "%s", head);
+	w->len += registry_workloads_text(w->client->api->registry, w->after, API_LINE_NODES,
+	                                  w->line + w->len, API_LINE_MAX, last);
+	w->len += (size_t)sprintf(w->line + w->len, "]}\n");
+	w->stage = last[0] ? STAGE_WORKLOADS : STAGE_SYNC;
+	memcpy(w->after, last, sizeof(last));
 	return 0;
 }
 
@@ -492,6 +641,8 @@ static int next_line(struct watcher *w)
 		return state_line(w);
 	case STAGE_NODES:
 		return nodes_line(w, "{\"type\":\"nodes\"");
+	case STAGE_WORKLOADS:
+		return workloads_line(w);
 	case STAGE_SYNC:
 		return mark_line(w, "sync");
 	case STAGE_RESUME:
@@ -649,7 +800,9 @@ int api_client_new(struct api_client **out, struct api *a, const struct cert_inf
 	LIST_INIT(&c->watchers);
 	if (c->seat->clients >= API_CLIENTS_PER_NODE)
 		cut_oldest_of(a, c->seat);
-	c->seat->clients++;
+	if (c->seat->clients++ == 0)
+		c->seat->policy = 0; /* what it had then it may have lost */
+	a->wall = wall;
 	TAILQ_INSERT_TAIL(&a->clients, c, in);
 	registry_node_seen(a->registry, node->node, wall);
 	*out = c;
@@ -752,7 +905,7 @@ static void forget_bucket(struct seat_list *bucket, int64_t now)
 
 	for (s = LIST_FIRST(bucket); s; s = next) {
 		next = LIST_NEXT(s, in);
-		if (s->clients > 0 || s->free_at > now)
+		if (s->clients > 0 || s->free_at > now || s->workload_free_at > now)
 			continue;
 		LIST_REMOVE(s, in);
 		free(s);
@@ -772,7 +925,14 @@ void api_free(struct api *a)
 	forget_seats(a, INT64_MAX);
 	revocations_clear(&a->revoked);
 	free(a->list_text);
+	policy_free(a->policy);
 	free(a);
+}
+
+void api_policy(struct api *a, struct policy *p)
+{
+	policy_free(a->policy);
+	a->policy = p;
 }
 
 uint64_t api_refused(const struct api *a)
@@ -784,6 +944,7 @@ void api_tick(struct api *a, int64_t now, time_t wall)
 {
 	struct api_client *c;
 
+	a->wall = wall;
 	TAILQ_FOREACH(c, &a->clients, in)
 	if (wall > c->not_after)
 		cut(c, "the node's certificate has ended");

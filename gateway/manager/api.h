@@ -12,16 +12,19 @@
 #include "gateway/manager/registry.h"
 
 #define API_CLIENTS_PER_NODE 4   /* connections; the oldest makes room */
-#define API_LINE_NODES       100 /* in one line of an initial state */
+#define API_LINE_NODES       100 /* in one line of an initial state; of workloads, too */
 #define API_LINE_MAX         16384
 #define API_PAGE_MAX         196608 /* of /v1/state and /v1/nodes, then "next" */
 #define API_ANNOUNCE_BURST   20     /* changes by one node */
 #define API_ANNOUNCE_EVERY   (3 * 1000000000LL)
+#define API_WORKLOAD_BURST   WORKLOADS_NODE_MAX /* changes of workloads by one node */
+#define API_WORKLOAD_EVERY   (1000000000LL / 5)
 #define API_SEEN_EVERY       (30 * 1000000000LL)
 #define API_FLUSH_EVERY      (60 * 1000000000LL)
 #define API_LOG_BURST        20 /* refusals logged at once, and one a second; all are counted */
 
 struct api;
+struct policy;
 struct api_client; /* one connection of a node */
 
 /* What the owner of a connection does when told to; conn is its own. Neither is called from within
@@ -45,6 +48,9 @@ int api_revoke(struct api *a, uint64_t number, struct revocations *s, const uint
                size_t len);
 /* Is this one let in, as far as that list says? */
 bool api_admits(const struct api *a, const struct cert_info *node);
+
+/* By which placement is judged from now on; NULL: it cannot be read. Takes p. */
+void api_policy(struct api *a, struct policy *p);
 
 /* A node's connection is up. May cut the oldest of the same node. -ENOMEM. */
 int api_client_new(struct api_client **out, struct api *a, const struct cert_info *node, void *conn,

@@ -34,6 +34,9 @@ struct enroll {
 	struct registry_node node; /* that is being written down */
 	void (*on_list)(void *arg, const uint8_t *bytes, size_t len);
 	void *on_list_arg;
+	void (*on_order)(void *arg, const struct message_order *m, int fd,
+	                 struct message_ordered *out);
+	void *on_order_arg;
 };
 
 int enroll_new(struct enroll **out, struct registry *r, int ca_fd)
@@ -54,6 +57,15 @@ int enroll_follow(struct enroll *e, void (*list)(void *arg, const uint8_t *bytes
 	e->on_list = list;
 	e->on_list_arg = arg;
 	return message_send(e->ca_fd, MESSAGE_NODES, 0, NULL, 0, NULL, 0);
+}
+
+void enroll_obey(struct enroll *e,
+                 void (*fn)(void *arg, const struct message_order *m, int fd,
+                            struct message_ordered *out),
+                 void *arg)
+{
+	e->on_order = fn;
+	e->on_order_arg = arg;
 }
 
 static void waiting_clear(struct waiting *w)
@@ -590,6 +602,26 @@ static int take_list(struct enroll *e)
 	return err;
 }
 
+/* An answer that finds no room is lost: whoever asked is told so by the ca in time, and asks again. */
+static int take_order(struct enroll *e)
+{
+	struct message_ordered out = {0};
+	struct message_order m;
+	int err = 0;
+
+	memcpy(&m, e->message.body, sizeof(m));
+	if (!memchr(m.name, '\0', sizeof(m.name)) || !memchr(m.by, '\0', sizeof(m.by)) ||
+	    !e->on_order)
+		err = -EBADMSG;
+	else
+		e->on_order(e->on_order_arg, &m, e->message.nfds ? e->message.fds[0] : -1, &out);
+	message_close_fds(&e->message);
+	if (!err)
+		err = message_send(e->ca_fd, MESSAGE_ORDERED, e->message.head.seq, &out,
+		                   sizeof(out), NULL, 0);
+	return err == -EAGAIN ? 0 : err;
+}
+
 static int take_answer(struct enroll *e, time_t wall, void (*wake)(void *user))
 {
 	struct waiting *w;
@@ -598,6 +630,8 @@ static int take_answer(struct enroll *e, time_t wall, void (*wake)(void *user))
 		return take_list(e);
 	if (e->message.head.type == MESSAGE_NODE)
 		return take_node(e);
+	if (e->message.head.type == MESSAGE_ORDER)
+		return take_order(e);
 	if (e->message.head.type != MESSAGE_SIGNED)
 		return -EBADMSG;
 	memcpy(&e->answer, e->message.body, sizeof(e->answer));

@@ -28,6 +28,14 @@ void enroll_free(struct enroll *e); /* no request may be left; takes NULL */
 int enroll_follow(struct enroll *e, void (*list)(void *arg, const uint8_t *bytes, size_t len),
                   void *arg);
 
+/* What operators order through the ca: fn answers each; fd is -1 or the file that came with it, which
+ * is closed after.
+ */
+void enroll_obey(struct enroll *e,
+                 void (*fn)(void *arg, const struct message_order *m, int fd,
+                            struct message_ordered *out),
+                 void *arg);
+
 /* Who asks: the address as IPv6 (IPv4 mapped), and the exporter of the connection. */
 struct enroll_source {
 	uint8_t address[16];

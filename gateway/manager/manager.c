@@ -8,6 +8,7 @@
 #include "gateway/manager/api.h"
 #include "gateway/manager/conn.h"
 #include "gateway/manager/enroll.h"
+#include "gateway/manager/orders.h"
 #include "gateway/manager/registry.h"
 #include "gateway/message.h"
 #include "gateway/renewal.h"
@@ -37,6 +38,7 @@ struct manager {
 	struct registry *registry;
 	struct api *api;
 	struct enroll *enroll;
+	struct orders orders;
 	struct conns conns;
 	struct renewal renewal;
 	struct message message;
@@ -425,6 +427,11 @@ static int manager_open(struct manager *m)
 		err = enroll_new(&m->enroll, m->registry, m->params->ca_fd);
 	if (!err)
 		err = enroll_follow(m->enroll, on_list, m);
+	if (!err) {
+		m->orders = (struct orders){m->registry, m->api, wall};
+		orders_begin(&m->orders);
+		enroll_obey(m->enroll, orders_take, &m->orders);
+	}
 	m->conns.base = m->base;
 	m->conns.wolf = m->wolf;
 	m->conns.api = m->api;

@@ -231,13 +231,13 @@ json_t *record_node_format(const struct registry_node *n)
 
 	hex_format(spki, n->spki, sizeof(n->spki));
 	/* "o" takes the reference also when something fails. */
-	return json_pack("{s:s, s:s, s:I, s:I, s:I, s:s, s:o, s:o, s:o, s:o, s:s?}", "name",
+	return json_pack("{s:s, s:s, s:I, s:I, s:I, s:s, s:o, s:o, s:o, s:o, s:b, s:s?}", "name",
 	                 n->name, "role", cert_role_name(n->role), "incarnation",
 	                 (json_int_t)n->incarnation, "issue", (json_int_t)n->issue, "issue_min",
 	                 (json_int_t)n->issue_min, "spki", spki, "labels",
 	                 record_labels_format(&n->labels), "prefixes",
 	                 record_prefixes_format(n->prefixes, n->nprefixes), "endpoints",
 	                 record_endpoints_format(n->endpoints, n->nendpoints, 0), "cert_not_after",
-	                 record_time_format(n->cert_not_after), "version",
+	                 record_time_format(n->cert_not_after), "draining", n->draining, "version",
 	                 n->version[0] ? n->version : NULL);
 }

@@ -34,7 +34,7 @@ json_t *record_time_format(time_t t);
 /* Printable ASCII, at most REGISTRY_VERSION_MAX. */
 bool record_version_ok(const char *version);
 
-/* {"name","role","incarnation","issue","issue_min","spki","labels","prefixes","endpoints","cert_not_after","version"}:
+/* {"name","role","incarnation","issue","issue_min","spki","labels","prefixes","endpoints","cert_not_after","draining","version"}:
  * all that watchers see of a node but last_seen, which changes without a revision.
  */
 json_t *record_node_format(const struct registry_node *n);

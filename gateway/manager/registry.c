@@ -6,31 +6,11 @@
 #include "gateway/manager/registry.h"
 
 #include "gateway/manager/records.h"
-#include "gateway/manager/registry_store.h"
+#include "gateway/manager/registry_inside.h"
 #include <errno.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-
-struct entry {
-	char name[CERT_NAME_MAX + 1];
-	uint64_t incarnation;
-	unsigned slot;
-	time_t last_seen;
-	bool unsaved; /* last_seen is newer than the store's */
-	char *text;   /* the node as JSON, without its closing brace */
-};
-
-struct registry {
-	struct store *store;
-	struct store_head head;
-	unsigned capacity, n;
-	struct entry *entries; /* n of capacity, in order of name */
-	bool *taken;           /* slots, capacity */
-	char *ring[REGISTRY_RING];
-	void (*on_change)(void *arg);
-	void *on_change_arg;
-};
 
 /* -- shares of the overlay ------------------------------------------------------------------- */
 
@@ -65,7 +45,7 @@ static void slot_prefix(const struct prefix *overlay, unsigned slot, struct pref
 		out->addr.b[--at] |= (uint8_t)(slot & 0xff);
 }
 
-static void fill_prefixes(const struct registry *r, unsigned slot, struct registry_node *n)
+void registry_fill_prefixes(const struct registry *r, unsigned slot, struct registry_node *n)
 {
 	n->nprefixes = r->head.cluster.noverlay;
 	for (unsigned i = 0; i < n->nprefixes; i++)
@@ -135,7 +115,7 @@ static unsigned entry_at(const struct registry *r, const char *name, bool *there
 	return low;
 }
 
-static struct entry *entry_find(const struct registry *r, const char *name)
+struct entry *registry_entry(const struct registry *r, const char *name)
 {
 	bool there;
 	unsigned at = entry_at(r, name, &there);
@@ -177,15 +157,21 @@ static int entry_make(struct entry *e, const struct registry_node *n, unsigned s
 static void entry_place(struct registry *r, const struct entry *e)
 {
 	bool there;
-	unsigned at = entry_at(r, e->name, &there);
+	unsigned at = entry_at(r, e->name, &there), nworkloads = 0;
 
 	if (there) {
-		free(r->entries[at].text);
+		struct entry *old = &r->entries[at];
+
+		if (old->incarnation != e->incarnation)
+			registry_workloads_forget(r, e->name); /* as the store does */
+		nworkloads = old->nworkloads;
+		free(old->text);
 	} else {
 		memmove(&r->entries[at + 1], &r->entries[at], (r->n - at) * sizeof(*e));
 		r->n++;
 	}
 	r->entries[at] = *e;
+	r->entries[at].nworkloads = nworkloads;
 	r->taken[e->slot] = true;
 }
 
@@ -194,6 +180,7 @@ static void entry_remove(struct registry *r, const char *name)
 	bool there;
 	unsigned at = entry_at(r, name, &there);
 
+	registry_workloads_forget(r, name); /* as the store does */
 	r->taken[r->entries[at].slot] = false;
 	free(r->entries[at].text);
 	r->n--;
@@ -223,7 +210,7 @@ static int load_row(void *arg, const struct store_row *row)
 
 	if (row->slot >= r->capacity || r->taken[row->slot] || r->n == r->capacity)
 		return -EBADMSG;
-	fill_prefixes(r, row->slot, &n);
+	registry_fill_prefixes(r, row->slot, &n);
 	err = entry_make(&e, &n, row->slot);
 	if (!err)
 		entry_place(r, &e);
@@ -251,6 +238,8 @@ int registry_open(struct registry **out, int dir)
 	if (!r->entries || !r->taken)
 		goto fail;
 	err = store_each(r->store, load_row, r);
+	if (!err)
+		err = registry_load_rest(r);
 	if (err)
 		goto fail;
 	*out = r;
@@ -271,6 +260,7 @@ void registry_close(struct registry *r)
 		free(r->entries[i].text);
 	for (unsigned i = 0; i < REGISTRY_RING; i++)
 		free(r->ring[i]);
+	registry_clear_rest(r);
 	free(r->entries);
 	free(r->taken);
 	free(r);
@@ -337,8 +327,7 @@ static char *removal_text(const struct registry *r, uint64_t revision, const cha
 	return text;
 }
 
-/* Takes text. The store has it: from here on it is so. */
-static void publish(struct registry *r, char *text)
+void registry_publish(struct registry *r, char *text)
 {
 	char **at = &r->ring[++r->head.revision % REGISTRY_RING];
 
@@ -388,7 +377,7 @@ int registry_has_room(const struct registry *r, const char *name)
 
 	if (store_fault(r->store))
 		return -EROFS;
-	if (entry_find(r, name) || free_slot(r, &slot))
+	if (registry_entry(r, name) || free_slot(r, &slot))
 		return 0;
 	return -EDQUOT;
 }
@@ -410,13 +399,13 @@ static int put(struct registry *r, const struct store_row *row)
 		return err;
 	}
 	entry_place(r, &e);
-	publish(r, text);
+	registry_publish(r, text);
 	return 0;
 }
 
 static int get(struct registry *r, const char *name, struct store_row *row)
 {
-	const struct entry *e = entry_find(r, name);
+	const struct entry *e = registry_entry(r, name);
 	int err;
 
 	if (!e)
@@ -424,7 +413,7 @@ static int get(struct registry *r, const char *name, struct store_row *row)
 	err = store_get(r->store, name, row);
 	if (err)
 		return err == -ENOENT ? -EBADMSG : err;
-	fill_prefixes(r, row->slot, &row->node);
+	registry_fill_prefixes(r, row->slot, &row->node);
 	row->node.last_seen = e->last_seen;
 	return 0;
 }
@@ -454,15 +443,15 @@ static bool same_labels(const struct cert_labels *a, const struct cert_labels *b
 /* But for when it was seen, and when it asked to join again. */
 static bool same_node(const struct registry_node *a, const struct registry_node *b)
 {
-	return a->role == b->role && a->incarnation == b->incarnation &&
-	       memcmp(a->spki, b->spki, sizeof(a->spki)) == 0 &&
+	return a->role == b->role && a->draining == b->draining &&
+	       a->incarnation == b->incarnation && memcmp(a->spki, b->spki, sizeof(a->spki)) == 0 &&
 	       a->cert_not_after == b->cert_not_after && same_labels(&a->labels, &b->labels) &&
 	       same_announcement(a, b->endpoints, b->nendpoints, b->version);
 }
 
 int registry_node_put(struct registry *r, struct registry_node *n)
 {
-	const struct entry *old = entry_find(r, n->name);
+	const struct entry *old = registry_entry(r, n->name);
 	struct store_row row;
 	int err;
 
@@ -471,17 +460,31 @@ int registry_node_put(struct registry *r, struct registry_node *n)
 	    !record_version_ok(n->version) ||
 	    !registry_endpoints_ok(r, n->endpoints, n->nendpoints))
 		return -EINVAL;
+	n->draining = false;
 	if (old) {
 		err = get(r, n->name, &row);
+		if (!err)
+			n->draining = row.node.draining;
 		if (!err && same_node(&row.node, n)) {
-			fill_prefixes(r, row.slot, n);
+			registry_fill_prefixes(r, row.slot, n);
 			return 0;
 		}
 		row.slot = old->slot;
 	} else if (!free_slot(r, &row.slot))
 		return -EDQUOT;
-	fill_prefixes(r, row.slot, n);
+	registry_fill_prefixes(r, row.slot, n);
 	row.node = *n;
+	return put(r, &row);
+}
+
+int registry_node_drain(struct registry *r, const char *name, bool draining)
+{
+	struct store_row row;
+	int err = get(r, name, &row);
+
+	if (err || row.node.draining == draining)
+		return err;
+	row.node.draining = draining;
 	return put(r, &row);
 }
 
@@ -490,7 +493,7 @@ int registry_node_remove(struct registry *r, const char *name)
 	char *text;
 	int err;
 
-	if (!entry_find(r, name))
+	if (!registry_entry(r, name))
 		return -ENOENT;
 	text = removal_text(r, r->head.revision + 1, name);
 	if (!text)
@@ -501,7 +504,7 @@ int registry_node_remove(struct registry *r, const char *name)
 		return err;
 	}
 	entry_remove(r, name);
-	publish(r, text);
+	registry_publish(r, text);
 	return 0;
 }
 
@@ -515,9 +518,21 @@ int registry_node_get(struct registry *r, const char *name, struct registry_node
 	return err;
 }
 
+const char *registry_node_next(const struct registry *r, const char *after, uint64_t *incarnation)
+{
+	bool there;
+	unsigned at = entry_at(r, after, &there);
+
+	at += there;
+	if (at == r->n)
+		return NULL;
+	*incarnation = r->entries[at].incarnation;
+	return r->entries[at].name;
+}
+
 int registry_node_admit(const struct registry *r, const char *name, uint64_t incarnation)
 {
-	const struct entry *e = entry_find(r, name);
+	const struct entry *e = registry_entry(r, name);
 
 	if (!e)
 		return -ENOENT;
@@ -547,7 +562,7 @@ int registry_node_announce(struct registry *r, const char *name, const struct co
 
 int registry_node_seen(struct registry *r, const char *name, time_t at)
 {
-	struct entry *e = entry_find(r, name);
+	struct entry *e = registry_entry(r, name);
 
 	if (!e)
 		return -ENOENT;
@@ -598,7 +613,7 @@ static int each_row(void *arg, const struct store_row *row)
 
 	if (n.role != e->role)
 		return 0;
-	fill_prefixes(e->r, row->slot, &n);
+	registry_fill_prefixes(e->r, row->slot, &n);
 	return e->fn(e->arg, &n);
 }
 

@@ -31,7 +31,7 @@
 #define FILE_SHM     REGISTRY_FILE "-shm"
 #define FILE_JOURNAL "-journal"
 
-#define SCHEMA_VERSION 2
+#define SCHEMA_VERSION 3
 #define APPLICATION_ID 0x676e6c31 /* "gnl1" */
 #define BUSY_WAIT_MS   2000       /* a killed predecessor may take a moment to be gone */
 #define PATH_TEXT_MAX  64
@@ -42,6 +42,27 @@
 static const char *const migrations[SCHEMA_VERSION - 1] = {
 	"ALTER TABLE node ADD COLUMN issue INTEGER NOT NULL DEFAULT 0;"
 	"ALTER TABLE node ADD COLUMN issue_min INTEGER NOT NULL DEFAULT 0;",
+
+	"ALTER TABLE node ADD COLUMN draining INTEGER NOT NULL DEFAULT 0;"
+	"CREATE TABLE workload ("
+	"  id TEXT NOT NULL PRIMARY KEY,"
+	"  node TEXT NOT NULL REFERENCES node (name) ON DELETE CASCADE,"
+	"  record TEXT NOT NULL) STRICT, WITHOUT ROWID;"
+	"CREATE INDEX workload_node ON workload (node);"
+	"CREATE TABLE refused ("
+	"  number INTEGER PRIMARY KEY,"
+	"  node TEXT NOT NULL,"
+	"  id TEXT NOT NULL,"
+	"  record TEXT NOT NULL,"
+	"  rule TEXT NOT NULL,"
+	"  at INTEGER NOT NULL,"
+	"  UNIQUE (node, id)) STRICT;"
+	"CREATE TABLE policy ("
+	"  version INTEGER PRIMARY KEY CHECK (version > 0),"
+	"  document TEXT NOT NULL,"
+	"  hash BLOB NOT NULL CHECK (length(hash) = 32),"
+	"  applied_at INTEGER NOT NULL,"
+	"  by TEXT NOT NULL) STRICT;",
 };
 
 /* -- names ----------------------------------------------------------------------------------- */

@@ -37,23 +37,64 @@ static const char schema[] = "CREATE TABLE cluster ("
 
 #define NODE_COLUMNS                                                               \
 	"name, role, incarnation, spki, labels, slot, endpoints, cert_not_after, " \
-	"joined, last_seen, version, issue, issue_min"
+	"joined, last_seen, version, issue, issue_min, draining"
 
-enum statement { BEGIN, COMMIT, ROLLBACK, REVISION, PUT, GET, REMOVE, SEEN, STATEMENT_COUNT };
+enum statement {
+	BEGIN,
+	COMMIT,
+	ROLLBACK,
+	REVISION,
+	ANEW,
+	PUT,
+	GET,
+	REMOVE,
+	SEEN,
+	WORKLOAD_PUT,
+	WORKLOAD_REMOVE,
+	REFUSED_REMOVE,
+	REFUSED_PUT,
+	REFUSED_TRIM,
+	POLICY_PUT,
+	POLICY_TRIM,
+	STATEMENT_COUNT
+};
+
+#define TEXT(x)   #x
+#define NUMBER(x) TEXT(x)
 
 static const char *const statement_text[STATEMENT_COUNT] = {
 	[BEGIN] = "BEGIN IMMEDIATE",
 	[COMMIT] = "COMMIT",
 	[ROLLBACK] = "ROLLBACK",
 	[REVISION] = "UPDATE cluster SET revision = ?1 WHERE id = 1 AND revision = ?1 - 1",
+	[ANEW] = "DELETE FROM workload WHERE node = ?1 AND EXISTS"
+		 " (SELECT 1 FROM node WHERE name = ?1 AND incarnation <> ?2)",
 	[PUT] = "INSERT INTO node (" NODE_COLUMNS
-		") VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12, ?13)"
+		") VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12, ?13, ?14)"
 		" ON CONFLICT (name) DO UPDATE SET role = ?2, incarnation = ?3, spki = ?4,"
 		" labels = ?5, slot = ?6, endpoints = ?7, cert_not_after = ?8, joined = ?9,"
-		" last_seen = ?10, version = ?11, issue = ?12, issue_min = ?13",
+		" last_seen = ?10, version = ?11, issue = ?12, issue_min = ?13,"
+		" draining = ?14",
 	[GET] = "SELECT " NODE_COLUMNS " FROM node WHERE name = ?1",
 	[REMOVE] = "DELETE FROM node WHERE name = ?1",
 	[SEEN] = "UPDATE node SET last_seen = ?2 WHERE name = ?1",
+	[WORKLOAD_PUT] = "INSERT INTO workload (id, node, record) VALUES (?1, ?2, ?3)"
+			 " ON CONFLICT (id) DO UPDATE SET node = ?2, record = ?3",
+	[WORKLOAD_REMOVE] = "DELETE FROM workload WHERE id = ?1",
+	[REFUSED_REMOVE] = "DELETE FROM refused WHERE node = ?1 AND id = ?2",
+	/* Numbers rise, so that the newest has the greatest. */
+	[REFUSED_PUT] = "INSERT INTO refused (number, node, id, record, rule, at) VALUES"
+			" ((SELECT coalesce(max(number), 0) + 1 FROM refused), ?1, ?2, ?3, ?4, ?5)",
+	[REFUSED_TRIM] = "DELETE FROM refused WHERE number NOT IN"
+			 " (SELECT number FROM refused ORDER BY number DESC LIMIT " NUMBER(
+				 REGISTRY_REFUSED_MAX) ")"
+						       " OR node = ?1 AND number NOT IN (SELECT "
+						       "number FROM refused WHERE node = ?1"
+						       " ORDER BY number DESC LIMIT " NUMBER(
+							       REGISTRY_REFUSED_NODE) ")",
+	[POLICY_PUT] = "INSERT INTO policy (version, document, hash, applied_at, by)"
+		       " VALUES (?1, ?2, ?3, ?4, ?5)",
+	[POLICY_TRIM] = "DELETE FROM policy WHERE version <= ?1 - " NUMBER(REGISTRY_POLICIES),
 };
 
 struct store {
@@ -330,6 +371,7 @@ static int read_row(struct store_row *row, sqlite3_stmt *st)
 	n->last_seen = (time_t)sqlite3_column_int64(st, 9);
 	n->issue = (uint64_t)sqlite3_column_int64(st, 11);
 	n->issue_min = (uint64_t)sqlite3_column_int64(st, 12);
+	n->draining = sqlite3_column_int64(st, 13) != 0;
 	return 0;
 }
 
@@ -463,6 +505,7 @@ static int put_row(struct store *s, const struct store_row *row)
 	sqlite3_bind_text(st, 11, n->version, -1, SQLITE_STATIC);
 	sqlite3_bind_int64(st, 12, (sqlite3_int64)n->issue);
 	sqlite3_bind_int64(st, 13, (sqlite3_int64)n->issue_min);
+	sqlite3_bind_int64(st, 14, n->draining);
 	return step(s, PUT);
 }
 
@@ -470,6 +513,11 @@ int store_put(struct store *s, const struct store_row *row, uint64_t revision)
 {
 	int err = begin(s);
 
+	if (!err) {
+		sqlite3_bind_text(s->statements[ANEW], 1, row->node.name, -1, SQLITE_STATIC);
+		sqlite3_bind_int64(s->statements[ANEW], 2, (sqlite3_int64)row->node.incarnation);
+		err = step(s, ANEW);
+	}
 	if (!err)
 		err = put_row(s, row);
 	if (!err)
@@ -506,4 +554,186 @@ int store_seen(struct store *s, const struct store_seen *at, unsigned n)
 		err = step(s, SEEN);
 	}
 	return end(s, err, "writing when nodes were seen");
+}
+
+/* -- workloads --------------------------------------------------------------------------------- */
+
+/* The end of a change that makes a revision. */
+static int end_change(struct store *s, int err, uint64_t revision, const char *doing)
+{
+	if (!err)
+		err = set_revision(s, revision);
+	err = end(s, err, doing);
+	if (!err)
+		s->revision = revision;
+	return err;
+}
+
+int store_workload_put(struct store *s, const char *id, const char *node, const char *text,
+                       uint64_t revision)
+{
+	int err = begin(s);
+
+	if (!err) {
+		sqlite3_bind_text(s->statements[WORKLOAD_PUT], 1, id, -1, SQLITE_STATIC);
+		sqlite3_bind_text(s->statements[WORKLOAD_PUT], 2, node, -1, SQLITE_STATIC);
+		sqlite3_bind_text(s->statements[WORKLOAD_PUT], 3, text, -1, SQLITE_STATIC);
+		err = step(s, WORKLOAD_PUT);
+	}
+	return end_change(s, err, revision, "writing a workload");
+}
+
+int store_workload_remove(struct store *s, const char *id, uint64_t revision)
+{
+	int err = begin(s);
+
+	if (!err) {
+		sqlite3_bind_text(s->statements[WORKLOAD_REMOVE], 1, id, -1, SQLITE_STATIC);
+		err = step(s, WORKLOAD_REMOVE);
+	}
+	return end_change(s, err, revision, "removing a workload");
+}
+
+/* Steps through what sql selects. fn reads a row. */
+static int each_row(struct store *s, const char *sql, int (*fn)(sqlite3_stmt *st, void *arg),
+                    void *arg)
+{
+	sqlite3_stmt *st;
+	int rc, err = 0;
+
+	if (!s->file.db)
+		return -EIO;
+	rc = sqlite3_prepare_v2(s->file.db, sql, -1, &st, NULL);
+	if (rc != SQLITE_OK)
+		return registry_file_errno(rc);
+	while (!err && (rc = sqlite3_step(st)) == SQLITE_ROW)
+		err = fn(st, arg);
+	sqlite3_finalize(st);
+	return err ? err : registry_file_errno(rc);
+}
+
+struct each_workload {
+	int (*fn)(void *arg, const char *id, const char *node, const char *text);
+	void *arg;
+};
+
+static int read_workload(sqlite3_stmt *st, void *arg)
+{
+	struct each_workload *e = arg;
+	char id[WORKLOAD_ID_MAX + 1], node[CERT_NAME_MAX + 1], text[WORKLOAD_TEXT_MAX];
+
+	if (column_text(st, 0, id, sizeof(id)) < 0 || column_text(st, 1, node, sizeof(node)) < 0 ||
+	    column_text(st, 2, text, sizeof(text)) < 0)
+		return -EBADMSG;
+	return e->fn(e->arg, id, node, text);
+}
+
+int store_workloads_each(struct store *s,
+                         int (*fn)(void *arg, const char *id, const char *node, const char *text),
+                         void *arg)
+{
+	struct each_workload e = {fn, arg};
+
+	return each_row(s, "SELECT id, node, record FROM workload ORDER BY id", read_workload, &e);
+}
+
+int store_refused_put(struct store *s, const struct store_refused *row)
+{
+	int err = begin(s);
+
+	if (!err) {
+		sqlite3_bind_text(s->statements[REFUSED_REMOVE], 1, row->node, -1, SQLITE_STATIC);
+		sqlite3_bind_text(s->statements[REFUSED_REMOVE], 2, row->id, -1, SQLITE_STATIC);
+		err = step(s, REFUSED_REMOVE);
+	}
+	if (!err) {
+		sqlite3_bind_text(s->statements[REFUSED_PUT], 1, row->node, -1, SQLITE_STATIC);
+		sqlite3_bind_text(s->statements[REFUSED_PUT], 2, row->id, -1, SQLITE_STATIC);
+		sqlite3_bind_text(s->statements[REFUSED_PUT], 3, row->text, -1, SQLITE_STATIC);
+		sqlite3_bind_text(s->statements[REFUSED_PUT], 4, row->rule, -1, SQLITE_STATIC);
+		sqlite3_bind_int64(s->statements[REFUSED_PUT], 5, row->at);
+		err = step(s, REFUSED_PUT);
+	}
+	if (!err) {
+		sqlite3_bind_text(s->statements[REFUSED_TRIM], 1, row->node, -1, SQLITE_STATIC);
+		err = step(s, REFUSED_TRIM);
+	}
+	return end(s, err, "writing a refused placement");
+}
+
+struct each_refused {
+	int (*fn)(void *arg, const struct store_refused *row);
+	void *arg;
+};
+
+static int read_refused(sqlite3_stmt *st, void *arg)
+{
+	struct each_refused *e = arg;
+	char id[WORKLOAD_ID_MAX + 1], node[CERT_NAME_MAX + 1], text[WORKLOAD_TEXT_MAX];
+	char rule[REGISTRY_RULE_MAX + 1];
+	struct store_refused row = {.node = node, .id = id, .rule = rule, .text = text};
+
+	if (column_text(st, 0, node, sizeof(node)) < 0 || column_text(st, 1, id, sizeof(id)) < 0 ||
+	    column_text(st, 2, text, sizeof(text)) < 0 ||
+	    column_text(st, 3, rule, sizeof(rule)) < 0)
+		return -EBADMSG;
+	row.at = (time_t)sqlite3_column_int64(st, 4);
+	return e->fn(e->arg, &row);
+}
+
+int store_refused_each(struct store *s, int (*fn)(void *arg, const struct store_refused *row),
+                       void *arg)
+{
+	struct each_refused e = {fn, arg};
+
+	return each_row(s, "SELECT node, id, record, rule, at FROM refused ORDER BY number DESC",
+	                read_refused, &e);
+}
+
+/* -- the policy -------------------------------------------------------------------------------- */
+
+int store_policy_put(struct store *s, const struct registry_policy *p, uint64_t revision)
+{
+	sqlite3_stmt *st = s->statements[POLICY_PUT];
+	int err = begin(s);
+
+	if (!err) {
+		sqlite3_bind_int64(st, 1, (sqlite3_int64)p->version);
+		sqlite3_bind_text(st, 2, p->document, (int)p->len, SQLITE_STATIC);
+		sqlite3_bind_blob(st, 3, p->hash, sizeof(p->hash), SQLITE_STATIC);
+		sqlite3_bind_int64(st, 4, p->applied_at);
+		sqlite3_bind_text(st, 5, p->by, -1, SQLITE_STATIC);
+		err = step(s, POLICY_PUT);
+	}
+	if (!err) {
+		sqlite3_bind_int64(s->statements[POLICY_TRIM], 1, (sqlite3_int64)p->version);
+		err = step(s, POLICY_TRIM);
+	}
+	return end_change(s, err, revision, "writing a policy");
+}
+
+static int read_policy(sqlite3_stmt *st, void *arg)
+{
+	const char *document = (const char *)sqlite3_column_text(st, 1);
+	struct registry_policy *p = arg;
+
+	p->version = (uint64_t)sqlite3_column_int64(st, 0);
+	p->len = (size_t)sqlite3_column_bytes(st, 1);
+	if (!document || strlen(document) != p->len ||
+	    sqlite3_column_bytes(st, 2) != sizeof(p->hash) ||
+	    column_text(st, 4, p->by, sizeof(p->by)) < 0)
+		return -EBADMSG;
+	memcpy(p->hash, sqlite3_column_blob(st, 2), sizeof(p->hash));
+	p->applied_at = (time_t)sqlite3_column_int64(st, 3);
+	p->document = strdup(document);
+	return p->document ? 0 : -ENOMEM;
+}
+
+int store_policy_get(struct store *s, struct registry_policy *out)
+{
+	memset(out, 0, sizeof(*out));
+	return each_row(s,
+	                "SELECT version, document, hash, applied_at, by FROM policy"
+	                " ORDER BY version DESC LIMIT 1",
+	                read_policy, out);
 }

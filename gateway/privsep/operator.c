@@ -550,6 +550,72 @@ static int node_revoke(struct operator* o, json_t *request, struct operator_answ
 	                   json_pack("{s:s,s:I}", "name", n.name, "number", (json_int_t)number));
 }
 
+/* -- node-drain, policy-apply: the registry's --------------------------------------------------- */
+
+static void order(struct operator* o, enum order_kind kind, struct operator_answer *out)
+{
+	out->order.kind = (uint8_t)kind;
+	snprintf(out->order.by, sizeof(out->order.by), "%s", o->by);
+}
+
+static int node_drain(struct operator* o, json_t *request, struct operator_answer *out)
+{
+	static const char *const known[] = {"cmd", "name", "off", NULL};
+	const json_t *off = json_object_get(request, "off");
+	struct ledger_node n;
+	int err;
+
+	err = check_members(o, request, known);
+	if (!err && off && !json_is_boolean(off))
+		err = refuse(o, "request: off is neither true nor false; is ginnel newer than "
+		                "ginneld?");
+	if (!err)
+		err = read_node(o, "node drain", request, &n);
+	if (err)
+		return err;
+	memcpy(out->order.name, n.name, sizeof(n.name));
+	out->order.off = json_is_true(off);
+	order(o, ORDER_DRAIN, out);
+	return 0;
+}
+
+static int policy_apply(struct operator* o, json_t *request, struct operator_answer *out)
+{
+	static const char *const known[] = {"cmd", "len", NULL};
+	json_int_t len = json_integer_value(json_object_get(request, "len"));
+	int err;
+
+	err = check_members(o, request, known);
+	if (!err &&
+	    (len < 0 || len > UINT32_MAX || !json_is_integer(json_object_get(request, "len"))))
+		err = refuse(o, "request: len is no length; is ginnel newer than ginneld?");
+	if (err)
+		return err;
+	out->order.len = (uint32_t)len;
+	order(o, ORDER_POLICY, out);
+	return 0;
+}
+
+int operator_ordered(struct operator_answer *out, const struct message_order *asked,
+                     const struct message_ordered *said)
+{
+	if (!memchr(said->error, '\0', sizeof(said->error)))
+		return operator_refuse(out, "request: the manager's answer cannot be read; see "
+		                            "ginneld's log");
+	if (said->error[0]) {
+		char text[sizeof(said->error)];
+
+		memcpy(text, said->error, sizeof(text));
+		for (char *c = text; *c; c++) /* as refuse does */
+			if (*c < 0x20 || *c > 0x7e)
+				*c = '?';
+		return operator_refuse(out, text);
+	}
+	if (asked->kind != ORDER_POLICY)
+		return answer_text(out, "{}");
+	return answer_json(out, json_pack("{s:I}", "version", (json_int_t)said->version));
+}
+
 /* -- the door --------------------------------------------------------------------------------- */
 
 static const struct {
@@ -559,6 +625,7 @@ static const struct {
 	{"token-create", token_create}, {"token-list", token_list},
 	{"token-revoke", token_revoke}, {"node-label", node_label},
 	{"node-remove", node_remove},   {"node-revoke", node_revoke},
+	{"node-drain", node_drain},     {"policy-apply", policy_apply},
 };
 
 static int dispatch(struct operator* o, json_t *request, struct operator_answer *out)

@@ -536,7 +536,9 @@ struct client {
 	int fd; /* -1: free */
 	int64_t deadline;
 	size_t n, sent;
-	struct operator_answer answer; /* text is NULL while it still asks */
+	int file;                      /* that came with its line; -1: none */
+	uint32_t order;                /* what the manager has yet to answer; 0: nothing */
+	struct operator_answer answer; /* text is NULL while it still asks, or waits */
 	char line[SIGNER_LINE_MAX];
 };
 
@@ -556,6 +558,7 @@ struct server {
 	int code;
 	bool answering; /* answer waits for room in the manager's socket */
 	uint32_t seq;
+	uint32_t orders; /* given to the manager so far */
 	struct message message;
 	struct message_sign sign;
 	struct message_signed answer;
@@ -581,6 +584,9 @@ static void client_end(struct client *c)
 {
 	close(c->fd);
 	c->fd = -1;
+	if (c->file >= 0)
+		close(c->file);
+	c->file = -1;
 	operator_answer_clear(&c->answer);
 }
 
@@ -627,12 +633,84 @@ static void client_answer(struct client *c, int err, int64_t now)
 	client_send(c);
 }
 
+/* What the registry is to do the manager is asked; its answer is the client's. */
+static void client_order(struct server *v, struct client *c, int64_t now)
+{
+	const struct message_order *m = &c->answer.order;
+	int nfds = m->kind == ORDER_POLICY, err;
+
+	if (nfds && c->file < 0) {
+		client_answer(c,
+		              operator_refuse(&c->answer,
+		                              "policy apply: the document did not come; "
+		                              "is ginnel newer than ginneld?"),
+		              now);
+		return;
+	}
+	if (++v->orders == 0)
+		v->orders = 1;
+	c->order = v->orders;
+	c->deadline = now + SIGNER_ORDER_DEADLINE;
+	err = v->manager_fd < 0 ? -EPIPE
+	                        : message_send(v->manager_fd, MESSAGE_ORDER, c->order, m,
+	                                       sizeof(*m), &c->file, nfds);
+	if (!err)
+		return;
+	c->order = 0;
+	client_answer(c,
+	              operator_refuse(&c->answer, "the manager process cannot be asked now; try "
+	                                          "again"),
+	              now);
+}
+
+static void take_ordered(struct server *v, int64_t now)
+{
+	struct message_ordered said;
+
+	memcpy(&said, v->message.body, sizeof(said));
+	for (unsigned i = 0; i < SIGNER_CLIENTS_MAX; i++) {
+		struct client *c = &v->clients[i];
+
+		if (c->fd < 0 || !c->order || c->order != v->message.head.seq)
+			continue;
+		c->order = 0;
+		client_answer(c, operator_ordered(&c->answer, &c->answer.order, &said), now);
+	}
+}
+
+/* More of the line, and the file that may come with it: the first one. */
+static ssize_t client_receive(struct client *c)
+{
+	union {
+		struct cmsghdr align;
+		char bytes[CMSG_SPACE(sizeof(int))];
+	} control;
+	struct iovec iov = {c->line + c->n, sizeof(c->line) - c->n};
+	struct msghdr msg = {.msg_iov = &iov,
+	                     .msg_iovlen = 1,
+	                     .msg_control = control.bytes,
+	                     .msg_controllen = sizeof(control.bytes)};
+	ssize_t n = recvmsg(c->fd, &msg, MSG_DONTWAIT | MSG_CMSG_CLOEXEC);
+	const struct cmsghdr *h = n < 0 ? NULL : CMSG_FIRSTHDR(&msg);
+	int fd;
+
+	if (!h || h->cmsg_level != SOL_SOCKET || h->cmsg_type != SCM_RIGHTS ||
+	    h->cmsg_len != CMSG_LEN(sizeof(int)))
+		return n;
+	memcpy(&fd, CMSG_DATA(h), sizeof(fd));
+	if (c->file < 0)
+		c->file = fd;
+	else
+		close(fd);
+	return n;
+}
+
 static void client_read(struct server *v, struct client *c, int64_t now)
 {
 	char *end;
 	ssize_t n;
 
-	n = recv(c->fd, c->line + c->n, sizeof(c->line) - c->n, MSG_DONTWAIT);
+	n = client_receive(c);
 	if (n < 0 && (errno == EAGAIN || errno == EINTR))
 		return;
 	if (n <= 0) {
@@ -647,7 +725,10 @@ static void client_read(struct server *v, struct client *c, int64_t now)
 
 		v->news.list |= c->answer.list;
 		tell_one(v, c->answer.changed);
-		client_answer(c, err, now);
+		if (!err && c->answer.order.kind)
+			client_order(v, c, now);
+		else
+			client_answer(c, err, now);
 	} else if (c->n == sizeof(c->line))
 		client_answer(c,
 		              operator_refuse(&c->answer, "request: the line is longer than 8192 "
@@ -671,6 +752,7 @@ static void listener_accept(struct server *v, int64_t now)
 		return;
 	memset(c, 0, sizeof(*c));
 	c->fd = fd;
+	c->file = -1;
 	c->deadline = now + SIGNER_CLIENT_DEADLINE;
 	if (getsockopt(fd, SOL_SOCKET, SO_PEERCRED, &peer, &len) || peer.uid != 0)
 		client_answer(c,
@@ -838,6 +920,8 @@ static void manager_read(struct server *v, int64_t now)
 		v->news.list = true;
 		tell_all(v);
 	}
+	if (v->message.head.type == MESSAGE_ORDERED)
+		take_ordered(v, now);
 	if (v->message.head.type != MESSAGE_SIGN || v->message.head.len != sizeof(v->sign))
 		return;
 	memcpy(&v->sign, v->message.body, sizeof(v->sign));
@@ -877,6 +961,8 @@ static int server_watch(struct server *v, struct pollfd *p, int64_t now)
 
 		p[SLOT_CLIENTS + i] =
 			(struct pollfd){.fd = c->fd, .events = c->answer.text ? POLLOUT : POLLIN};
+		if (c->order)
+			p[SLOT_CLIENTS + i].events = 0;
 		if (c->fd < 0)
 			room = true;
 		else if (c->deadline < next)
@@ -910,7 +996,7 @@ static void server_round(struct server *v)
 
 		if (c->fd < 0)
 			continue;
-		if (now >= c->deadline)
+		if (now >= c->deadline || (c->order && p[SLOT_CLIENTS + i].revents))
 			client_end(c);
 		else if (p[SLOT_CLIENTS + i].revents && c->answer.text)
 			client_send(c);
@@ -970,7 +1056,7 @@ int signer_run(int parent_fd, int manager_fd, int listen_fd)
 	nonblocking(manager_fd);
 	nonblocking(listen_fd);
 	for (unsigned i = 0; i < SIGNER_CLIENTS_MAX; i++)
-		v->clients[i].fd = -1;
+		v->clients[i].fd = v->clients[i].file = -1;
 	code = serve(v);
 	for (unsigned i = 0; i < SIGNER_CLIENTS_MAX; i++)
 		if (v->clients[i].fd >= 0)

@@ -23,12 +23,13 @@
 #define SIGNER_LINE_MAX    8192
 #define SIGNER_CLIENTS_MAX 16
 #define SIGNER_CLIENT_DEADLINE \
-	(5 * 1000000000LL)     /* to send a line, then again to take the answer */
-#define SIGNER_WRONG_PROOFS  5 /* per minute and source address (IPv6: per /64) */
-#define SIGNER_WINDOW        (60 * 1000000000LL)
-#define SIGNER_WRONG_SOURCES 1024 /* the longest unseen is forgotten */
-#define SIGNER_JOINS         5    /* per minute and token: each is news for all nodes */
-#define SIGNER_JOIN_TOKENS   256
+	(5 * 1000000000LL)                       /* to send a line, then again to take the answer */
+#define SIGNER_ORDER_DEADLINE (9 * 1000000000LL) /* for the manager to answer an operator */
+#define SIGNER_WRONG_PROOFS   5                  /* per minute and source address (IPv6: per /64) */
+#define SIGNER_WINDOW         (60 * 1000000000LL)
+#define SIGNER_WRONG_SOURCES  1024 /* the longest unseen is forgotten */
+#define SIGNER_JOINS          5    /* per minute and token: each is news for all nodes */
+#define SIGNER_JOIN_TOKENS    256
 
 /* Serves until the parent is gone or says stop: the process's exit code. The current folder is the
  * ca's own. manager_fd is the socketpair with the manager, listen_fd the operators' socket. Takes

@@ -140,18 +140,40 @@ static int ask_connect(const char *path, int *fd)
 	return 0;
 }
 
-static int ask_send(int fd, const char *line, size_t len)
+/* As send; with the first bytes goes a descriptor, if file is one. */
+static ssize_t send_with(int fd, const char *line, size_t len, int file)
+{
+	union {
+		struct cmsghdr align;
+		char bytes[CMSG_SPACE(sizeof(int))];
+	} control = {0};
+	struct iovec iov = {(void *)(uintptr_t)line, len};
+	struct msghdr msg = {.msg_iov = &iov, .msg_iovlen = 1};
+
+	if (file >= 0) {
+		msg.msg_control = control.bytes;
+		msg.msg_controllen = sizeof(control.bytes);
+		control.align.cmsg_level = SOL_SOCKET;
+		control.align.cmsg_type = SCM_RIGHTS;
+		control.align.cmsg_len = CMSG_LEN(sizeof(int));
+		memcpy(CMSG_DATA(&control.align), &file, sizeof(file));
+	}
+	return sendmsg(fd, &msg, MSG_NOSIGNAL);
+}
+
+static int ask_send(int fd, const char *line, size_t len, int file)
 {
 	ssize_t n;
 
 	while (len > 0) {
-		n = send(fd, line, len, MSG_NOSIGNAL);
+		n = send_with(fd, line, len, file);
 		if (n < 0 && errno == EINTR)
 			continue;
 		if (n < 0)
 			return errno == EAGAIN ? -ETIMEDOUT : -errno;
 		line += n;
 		len -= (size_t)n;
+		file = -1;
 	}
 	return 0;
 }
@@ -215,14 +237,15 @@ static int ask_receive(int fd, char **line, size_t *len)
 	return err;
 }
 
-static int ask(const char *path, const char *line, size_t len, char **answer, size_t *answer_len)
+static int ask(const char *path, const char *line, size_t len, int file, char **answer,
+               size_t *answer_len)
 {
 	int fd, err;
 
 	err = ask_connect(path, &fd);
 	if (err)
 		return err;
-	err = ask_send(fd, line, len);
+	err = ask_send(fd, line, len, file);
 	/* Who is refused by name is answered, too, and may find the socket closed for sending. */
 	if (!err || err == -EPIPE)
 		err = ask_receive(fd, answer, answer_len);
@@ -262,7 +285,8 @@ static int ask_failed(const char *path, int err)
 	}
 }
 
-int cmd_control_ask(const struct cmd *c, const char *socket, json_t *question, json_t **answer)
+static int ask_json(const struct cmd *c, const char *socket, json_t *question, int file,
+                    json_t **answer)
 {
 	char path[4096], *line, *text = NULL;
 	const char *error;
@@ -279,7 +303,7 @@ int cmd_control_ask(const struct cmd *c, const char *socket, json_t *question, j
 	}
 	len = strlen(line);
 	line[len] = '\n'; /* in place of the NUL: len says where it ends */
-	err = ask(path, line, len + 1, &text, &n);
+	err = ask(path, line, len + 1, file, &text, &n);
 	free(line);
 	if (err)
 		return ask_failed(path, err);
@@ -298,6 +322,11 @@ int cmd_control_ask(const struct cmd *c, const char *socket, json_t *question, j
 	}
 	*answer = document;
 	return CMD_OK;
+}
+
+int cmd_control_ask(const struct cmd *c, const char *socket, json_t *question, json_t **answer)
+{
+	return ask_json(c, socket, question, -1, answer);
 }
 
 /* "n1 (10.9.0.1), n2 (10.9.0.2)" */
@@ -336,6 +365,12 @@ int cmd_on_manager(const struct cmd *c, const char *what)
 
 int cmd_ca_ask(const struct cmd *c, const char *what, json_t *question, json_t **answer)
 {
+	return cmd_ca_ask_file(c, what, question, -1, answer);
+}
+
+int cmd_ca_ask_file(const struct cmd *c, const char *what, json_t *question, int fd,
+                    json_t **answer)
+{
 	int code;
 
 	if (!question) {
@@ -344,12 +379,22 @@ int cmd_ca_ask(const struct cmd *c, const char *what, json_t *question, json_t *
 	}
 	code = cmd_on_manager(c, what);
 	if (code == CMD_OK)
-		return cmd_control_ask(c, "ca", question, answer);
+		return ask_json(c, "ca", question, fd, answer);
 	json_decref(question);
 	return code;
 }
 
 /* -- printing --------------------------------------------------------------------------------- */
+
+json_t *cmd_faults_json(const struct config_faults *f)
+{
+	json_t *list = json_array();
+	unsigned i;
+
+	for (i = 0; i < f->n && i < CONFIG_FAULTS_MAX; i++)
+		json_array_append_new(list, json_string(f->text[i]));
+	return list;
+}
 
 int cmd_print_json(const json_t *document)
 {

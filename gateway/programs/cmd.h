@@ -16,7 +16,7 @@
 #include <time.h>
 
 #define CMD_OPTIONS_MAX       32 /* given at once, repetitions included */
-#define CMD_ANSWER_MAX        ((size_t)16 << 20)
+#define CMD_ANSWER_MAX        ((size_t)64 << 20)
 #define CMD_ANSWER_TIMEOUT_MS 10000
 #define CMD_TABLE_COLUMNS_MAX 12
 
@@ -103,11 +103,16 @@ int cmd_on_manager(const struct cmd *c, const char *what);
  * NULL: there was no memory for it.
  */
 int cmd_ca_ask(const struct cmd *c, const char *what, json_t *question, json_t **answer);
+/* The same, with a file beside the line; fd stays the caller's. */
+int cmd_ca_ask_file(const struct cmd *c, const char *what, json_t *question, int fd,
+                    json_t **answer);
 
 /* -- printing --------------------------------------------------------------------------------- */
 
 /* One JSON document and a newline on stdout. CMD_OK or CMD_FAILED. */
 int cmd_print_json(const json_t *document);
+/* Those of a file, as far as they were kept, as an array of text. */
+json_t *cmd_faults_json(const struct config_faults *f);
 
 /* Strings of an answer for a terminal: control characters become '?'. */
 void cmd_print_text(FILE *to, const char *text);
@@ -143,10 +148,16 @@ int cmd_node_list(struct cmd *c);    /* cmd_node.c: --pending */
 int cmd_node_label(struct cmd *c);   /* NAME K=V... K-... */
 int cmd_node_remove(struct cmd *c);  /* NAME */
 int cmd_node_revoke(struct cmd *c);  /* NAME */
+int cmd_node_drain(struct cmd *c);   /* --undo; NAME */
 int cmd_leave(struct cmd *c);        /* cmd_leave.c: --force */
 int cmd_down(struct cmd *c);         /* cmd_down.c: --force */
 int cmd_status(struct cmd *c);
 int cmd_peers(struct cmd *c);
 int cmd_routes(struct cmd *c);
+int cmd_workloads(struct cmd *c);    /* cmd_workload.c: --refused */
+int cmd_policy_apply(struct cmd *c); /* cmd_apply.c: F */
+int cmd_policy_show(struct cmd *c);
 int cmd_version(struct cmd *c);
 int cmd_config_check(struct cmd *c); /* F */
+int cmd_policy_check(struct cmd *c); /* cmd_policy.c: F */
+int cmd_policy_test(struct cmd *c);  /* F */

@@ -34,11 +34,8 @@ done:
 
 static json_t *fault_list(const struct config_faults *f, const char *why)
 {
-	json_t *list = json_array();
-	unsigned i;
+	json_t *list = cmd_faults_json(f);
 
-	for (i = 0; i < f->n && i < CONFIG_FAULTS_MAX; i++)
-		json_array_append_new(list, json_string(f->text[i]));
 	if (*why)
 		json_array_append_new(list, json_string(why));
 	return list;

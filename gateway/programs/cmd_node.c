@@ -230,3 +230,19 @@ int cmd_node_revoke(struct cmd *c)
 {
 	return act(c, "node revoke", "node-revoke");
 }
+
+int cmd_node_drain(struct cmd *c)
+{
+	json_t *answer;
+	int code;
+
+	code = cmd_ca_ask(c, "node drain",
+	                  json_pack("{s:s, s:s, s:b}", "cmd", "node-drain", "name", c->args[0],
+	                            "off", cmd_flag(c, "undo")),
+	                  &answer);
+	if (code != CMD_OK)
+		return code;
+	code = c->json ? cmd_print_json(answer) : CMD_OK;
+	json_decref(answer);
+	return code;
+}

@@ -61,6 +61,16 @@ static const struct cmd_option list_options[] = {
 	{0},
 };
 
+static const struct cmd_option drain_options[] = {
+	{"undo", NULL, false, "take new workloads again"},
+	{0},
+};
+
+static const struct cmd_option workloads_options[] = {
+	{"refused", NULL, false, "those that placement refused, and by which rule"},
+	{0},
+};
+
 static const struct cmd_option leave_options[] = {
 	{"force", NULL, false, "also if no manager can be told"},
 	{0},
@@ -86,11 +96,22 @@ static const struct cmd_row rows[] = {
          "set labels of a node, or take them away", NULL, cmd_node_label},
 	{"node", "revoke", "NAME", 1, 1, "refuse a node's certificates everywhere, from now on",
          NULL, cmd_node_revoke},
+	{"node", "drain", "NAME", 1, 1, "refuse new workloads on a node; running ones stay",
+         drain_options, cmd_node_drain},
 	{"node", "remove", "NAME", 1, 1, "take a node out of the cluster", NULL, cmd_node_remove},
 	{"status", NULL, "", 0, 0,
          "how this node, its peers and its drops stand; exit 4 unless ready", NULL, cmd_status},
 	{"peers", NULL, "", 0, 0, "the other nodes, and the sessions with them", NULL, cmd_peers},
 	{"routes", NULL, "", 0, 0, "which prefix leads to which node", NULL, cmd_routes},
+	{"workloads", NULL, "", 0, 0, "what runs in the cluster, on which node", workloads_options,
+         cmd_workloads},
+	{"policy", "check", "F", 1, 1, "read a policy, say all its faults and what is hardly meant",
+         NULL, cmd_policy_check},
+	{"policy", "test", "F", 1, 1, "does a policy say what the cases in F expect?", NULL,
+         cmd_policy_test},
+	{"policy", "apply", "F", 1, 1, "put a policy in force on all nodes", NULL,
+         cmd_policy_apply},
+	{"policy", "show", "", 0, 0, "the policy that is in force", NULL, cmd_policy_show},
 	{"down", NULL, "", 0, 0, "stop ginneld and take the guards away", down_options, cmd_down},
 	{"config", "check", "F", 1, 1,
          "read a config file and the identity it names, say all faults", NULL, cmd_config_check},

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: GPL-3.0-or-later */
 /* micro - what the steps of a packet's way cost, each by itself: `make bench-micro`.
  *
- *   micro [session|route|packet]     nanoseconds of one operation: the best and the median of
+ *   micro [session|route|policy|packet]   nanoseconds of one operation: the best and the median of
  *                                    ROUNDS rounds
  *
  * The best is what the code costs; a median far above it says that the machine was busy. Caches are
@@ -12,6 +12,7 @@
 #include <stdio.h>
 #include <time.h>
 
+#include "gateway/tables/policy.h"
 #include "gateway/tables/route.h"
 #include "tests/ends.h"
 #include "tun/bytes.h"
@@ -206,6 +207,104 @@ static void routes_of(unsigned peers)
 	route_table_free(r.table);
 }
 
+/* -- policy ------------------------------------------------------------------------------------- */
+
+#define PAIRS 4096
+
+struct verdicts {
+	struct policy *policy;
+	uint32_t src[PAIRS], dst[PAIRS];
+	uint16_t port[PAIRS];
+};
+
+static void judge(void *arg, unsigned count)
+{
+	const struct verdicts *v = arg;
+	uint64_t sum = 0;
+
+	for (unsigned i = 0; i < count; i++)
+		sum += policy_judge(v->policy, v->src[i % PAIRS], v->dst[i % PAIRS], 6,
+		                    v->port[i % PAIRS])
+		               .rule;
+	sink += sum;
+}
+
+static unsigned port_of(unsigned app)
+{
+	return 1024 + app % 60000;
+}
+
+/* Each app may speak to the next one's port, within its environment; what else is to an app is closed,
+ * and monitoring sees all. As many apps as rules.
+ */
+static char *policy_text(unsigned rules, size_t *len)
+{
+	char *text;
+	FILE *to = open_memstream(&text, len);
+
+	fputs("version: 1\ndefault: deny\nrules:\n"
+	      "- {name: mon, from: {app: mon}, to: {}, ports: 9100/tcp, action: allow}\n",
+	      to);
+	for (unsigned i = 1; i < rules; i++)
+		fprintf(to,
+		        "- {name: r%u, from: {app: a%u, env: prod}, to: {app: a%u}, ports: "
+		        "[%u/tcp, "
+		        "icmp], action: allow}\n",
+		        i, i, (i + 1) % rules, port_of(i));
+	fclose(to);
+	return text;
+}
+
+static uint32_t class_of(struct policy *p, unsigned app)
+{
+	struct cert_labels labels = {0};
+	const struct policy_subject s = {.kind = SUBJECT_WORKLOAD, .labels = &labels};
+	char text[64];
+
+	snprintf(text, sizeof(text), "app=a%u", app);
+	assert(cert_labels_add(&labels, text) == 0);
+	assert(cert_labels_add(&labels, "env=prod") == 0);
+	return policy_class(p, &s);
+}
+
+static void policy_of(unsigned rules)
+{
+	static struct config_faults faults;
+	static struct verdicts v;
+	uint32_t draw = 1;
+	char name[64], *text;
+	size_t len;
+	int64_t start;
+
+	text = policy_text(rules, &len);
+	start = now();
+	assert(policy_parse(&v.policy, "bench", text, len, &faults) == 0);
+	snprintf(name, sizeof(name), "policy_parse rules=%u", rules);
+	printf("%-28s %9.1f ms\n", name, (double)(now() - start) / 1e6);
+	free(text);
+	for (unsigned i = 0; i < PAIRS; i++) {
+		unsigned app;
+
+		draw = draw * 1664525 + 1013904223;
+		app = 1 + (draw >> 8) % rules;
+		v.src[i] = class_of(v.policy, app % rules);
+		v.dst[i] = class_of(v.policy, (app + 1 + (draw >> 4) % 2) % rules);
+		v.port[i] = (uint16_t)(port_of(app) + (draw >> 5) % 2);
+	}
+	assert(policy_seal(v.policy) == 0);
+	snprintf(name, sizeof(name), "policy_judge rules=%u", rules);
+	run(name, judge, &v);
+	policy_free(v.policy);
+}
+
+static void policies(void)
+{
+	policy_of(10);
+	policy_of(1000);
+	policy_of(10000);
+	policy_of(100000);
+}
+
 /* -- packets ------------------------------------------------------------------------------------- */
 
 struct packet {
@@ -273,7 +372,10 @@ int main(int argc, char **argv)
 	static const struct {
 		const char *name;
 		void (*fn)(void);
-	} parts[] = {{"session", sessions}, {"route", routes}, {"packet", packets}};
+	} parts[] = {{"session", sessions},
+	             {"route", routes},
+	             {"policy", policies},
+	             {"packet", packets}};
 	unsigned ran = 0;
 
 	if (argc < 2)
@@ -286,6 +388,6 @@ int main(int argc, char **argv)
 	}
 	if (ran)
 		return 0;
-	fprintf(stderr, "usage: micro [session|route|packet]\n");
+	fprintf(stderr, "usage: micro [session|route|policy|packet]\n");
 	return 2;
 }

@@ -217,7 +217,119 @@ says() {
 	run -1 ginnel config check "$dir/none.yaml"
 	[ "$output" = "$dir/none.yaml: cannot be read: No such file or directory; name a file that is there and readable" ]
 	run -1 ginnel config check "$dir"
-	[ "$output" = "$dir: is no regular file; name a config file" ]
+	[ "$output" = "$dir: is no regular file; name one that is" ]
+}
+
+# -- policy ------------------------------------------------------------------------------------
+
+policy() { # FILE: allows web to db, and no more
+	cat >"$1" <<-'END'
+		version: 1
+		default: deny
+		placement:
+		  - {workloads: {app: web}, only-on: {zone: front}}
+		rules:
+		  - {name: web-to-db, from: {app: web}, to: {app: db}, ports: [5432/tcp], action: allow}
+	END
+}
+
+@test "policy check says ok, or every fault with its place" {
+	policy "$dir/good.yaml"
+	run -0 --separate-stderr ginnel policy check "$dir/good.yaml"
+	[ "$output" = "$dir/good.yaml: ok, 1 rule" ]
+	[ -z "$stderr" ]
+	cp "$top/tests/golden/policy/ports.yaml" "$dir/bad.yaml"
+	run -1 --separate-stderr ginnel policy check "$dir/bad.yaml"
+	[ -z "$output" ]
+	[ "${stderr_lines[0]}" = "$dir/bad.yaml:4:41: rules.ports: \"5432\" names no protocol; write it like 5432/tcp or 5432/udp" ]
+	[ "${stderr_lines[2]}" = "$dir/bad.yaml:6:41: rules.ports: \"70000/tcp\" is not of 1 to 65535; write a port like 5432/tcp or a range like 8000-8100/udp" ]
+	run -1 --separate-stderr ginnel policy check --json "$dir/bad.yaml"
+	[ "$(jq -r '.ok, .rules, (.faults | length > 10), (.warnings | length)' <<<"$output" | xargs)" = "false null true 0" ]
+	[ -z "$stderr" ]
+	run -0 --separate-stderr ginnel --json policy check "$dir/good.yaml"
+	[ "$(jq -rc '[.file, .ok, .rules, .faults, .warnings]' <<<"$output")" = "[\"$dir/good.yaml\",true,1,[],[]]" ]
+}
+
+@test "policy check warns, and takes the policy all the same" {
+	cp "$top/tests/golden/policy/unreachable.yaml" "$dir/p.yaml"
+	run -0 --separate-stderr ginnel policy check "$dir/p.yaml"
+	[[ $output == "$dir/p.yaml: ok, 11 rules, "*" warnings" ]]
+	[ "${stderr_lines[0]}" = "$dir/p.yaml:5:5: warning: rules: \"web-again\" never matches: \"web\" of line 4 comes before it; move it up or take it out" ]
+	run -0 --separate-stderr ginnel policy check --json "$dir/p.yaml"
+	[ "$(jq -r '.ok, .rules, (.faults | length), (.warnings[0] | test("web-again"))' <<<"$output" | xargs)" = "true 11 0 true" ]
+}
+
+@test "policy check names a file that is not there, or is none" {
+	run -1 ginnel policy check "$dir/none.yaml"
+	[ "$output" = "$dir/none.yaml: cannot be read: No such file or directory; name a file that is there and readable" ]
+	run -1 ginnel policy check "$dir"
+	[ "$output" = "$dir: is no regular file; name one that is" ]
+	: >"$dir/empty.yaml"
+	run -1 ginnel policy check "$dir/empty.yaml"
+	[ "$output" = "$dir/empty.yaml:1:1: is empty; a policy has at least version: 1 and a default" ]
+	run -1 ginnel policy check
+	says "policy check: needs F; see its help with --help"
+	run -2 ginnel policy chekc "$dir/empty.yaml"
+	says 'policy chekc: unknown command; did you mean "policy check"?'
+}
+
+@test "policy check ends soon, whatever the file is" {
+	yes -- '- [[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[' | head -c 8000000 >"$dir/deep.yaml"
+	run -1 timeout 60 "$GINNEL" policy check "$dir/deep.yaml"
+	[[ $output == "$dir/deep.yaml:1:1: file: a mapping is wanted here"* ]]
+	{ printf 'version: 1\nrules: &a [x]\n'; yes 'k: [*a,*a,*a,*a]' | head -c 4000000; } >"$dir/bomb.yaml"
+	run -1 timeout 60 "$GINNEL" policy check "$dir/bomb.yaml"
+	[[ $output == *"and "*" more" ]]
+	head -c 20000000 /dev/zero >"$dir/zero.yaml"
+	run -1 timeout 60 "$GINNEL" policy check "$dir/zero.yaml"
+	[ "$output" = "$dir/zero.yaml:1:1: is larger than 16 MiB; no policy is" ]
+	{
+		printf 'version: 1\ndefault: deny\nrules:\n'
+		seq 100000 | sed 's/.*/- {name: r&, from: {node.app: a&}, to: {app: b}, action: allow}/'
+	} >"$dir/many.yaml"
+	run -0 timeout 60 "$GINNEL" policy check "$dir/many.yaml"
+}
+
+@test "policy test says which cases fail, and why" {
+	policy "$dir/p.yaml"
+	cp "$dir/p.yaml" "$dir/both.yaml"
+	cat >>"$dir/both.yaml" <<-'END'
+		cases:
+		  - {from: {app: web}, to: {app: db}, port: 5432/tcp, expect: allow}
+		  - {from: {app: api}, to: {app: db}, expect: deny}
+	END
+	run -0 --separate-stderr ginnel policy test "$dir/both.yaml"
+	[ "$output" = "$dir/both.yaml: 2 cases, 0 failed" ]
+	[ -z "$stderr" ]
+	run -0 ginnel policy check "$dir/both.yaml"
+	mkdir "$dir/tests"
+	cat >"$dir/tests/t.yaml" <<-'END'
+		policy: ../p.yaml
+		cases:
+		  - {from: {app: web}, to: {app: db}, port: 5433/tcp, expect: deny}
+		  - {name: shut, from: {app: web}, to: {app: db, env: prod}, expect: deny}
+		  - {from: {app: web}, to: {node: n1}, port: 22/tcp, expect: allow}
+	END
+	run -1 --separate-stderr ginnel policy test "$dir/tests/t.yaml"
+	[ "$output" = "$dir/tests/t.yaml: 3 cases, 2 failed" ]
+	[ "${stderr_lines[0]}" = "$dir/tests/t.yaml:4:5: shut: {app: web} to {app: db, env: prod} 5432/tcp: expected deny, but \"web-to-db\" says allow" ]
+	[ "${stderr_lines[1]}" = "$dir/tests/t.yaml:5:5: {app: web} to {node: n1} 22/tcp: expected allow, but \"container-to-node\" says deny" ]
+	run -1 --separate-stderr ginnel policy test --json "$dir/tests/t.yaml"
+	[ -z "$stderr" ]
+	[ "$(jq -rc '[.ok, .policy == "'"$dir"'/tests/../p.yaml", (.faults | length), [.cases[].ok]]' <<<"$output")" = "[false,true,0,[true,false,false]]" ]
+	[ "$(jq -rc '.cases[1] | [.name, .line, .from, .to, .port, .expect, .verdict, .rule]' <<<"$output")" = '["shut",4,"{app: web}","{app: db, env: prod}","5432/tcp","deny","allow","web-to-db"]' ]
+}
+
+@test "policy test says what is wrong with either file" {
+	printf 'policy: p.yaml\ncases:\n- {from: {}, to: {}, port: 80, expect: deny}\n' >"$dir/t.yaml"
+	run -1 --separate-stderr ginnel policy test "$dir/t.yaml"
+	[ "$stderr" = "$dir/t.yaml:3:28: cases.port: \"80\" names no protocol; write it like 5432/tcp or 5432/udp" ]
+	sed -i 's/80/80\/tcp/' "$dir/t.yaml"
+	run -1 --separate-stderr ginnel policy test "$dir/t.yaml"
+	[ "$stderr" = "$dir/p.yaml: cannot be read: No such file or directory; name a file that is there and readable" ]
+	printf 'version: 1\ndefault: denny\n' >"$dir/p.yaml"
+	run -1 --separate-stderr ginnel policy test --json "$dir/t.yaml"
+	[ "$(jq -rc '[.ok, .policy, .cases, .faults]' <<<"$output")" = "[false,\"$dir/p.yaml\",[],[\"$dir/p.yaml:2:10: default: \\\"denny\\\" is not known; write allow or deny\"]]" ]
 }
 
 @test "config check reads the identity too" {

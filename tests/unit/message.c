@@ -132,10 +132,12 @@ static int may(uint32_t type, enum process from, enum process to)
 		return from == PROCESS_PARENT && to == PROCESS_ENGINE;
 	case MESSAGE_SIGN:
 	case MESSAGE_NODES:
+	case MESSAGE_ORDERED:
 		return from == PROCESS_MANAGER && to == PROCESS_CA;
 	case MESSAGE_SIGNED:
 	case MESSAGE_NODE:
 	case MESSAGE_LIST:
+	case MESSAGE_ORDER:
 		return from == PROCESS_CA && to == PROCESS_MANAGER;
 	default:
 		return 0;
@@ -157,6 +159,10 @@ static size_t body_of(uint32_t type)
 		return sizeof(struct message_node);
 	case MESSAGE_LIST:
 		return sizeof(struct message_list);
+	case MESSAGE_ORDER:
+		return sizeof(struct message_order);
+	case MESSAGE_ORDERED:
+		return sizeof(struct message_ordered);
 	default:
 		return 0;
 	}

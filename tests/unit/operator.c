@@ -319,3 +319,62 @@ Test(operator, removes_a_node_and_keeps_its_numbers)
 	expect_error("{\"cmd\":\"node-remove\",\"name\":\"m1\"}", "is the manager");
 	expect_error("{\"cmd\":\"node-remove\",\"name\":\"N2\"}", "no node's name");
 }
+
+/* What is asked of the manager, or the error. */
+static void order(const char *line, struct message_order *out)
+{
+	struct operator_answer a;
+
+	cr_assert_eq(operator_ask(l, pin, "root", line, strlen(line), NOW, &a), 0, "%s", line);
+	cr_assert_null(a.text, "%s: %s", line, a.text);
+	*out = a.order;
+}
+
+static void expect_answer(const struct message_order *m, const struct message_ordered *said,
+                          const char *want)
+{
+	struct operator_answer a = {0};
+
+	cr_assert_eq(operator_ordered(&a, m, said), 0);
+	cr_assert_eq(a.len, strlen(want) + 1);
+	cr_expect(!memcmp(a.text, want, strlen(want)), "%.*s", (int)a.len, a.text);
+	operator_answer_clear(&a);
+}
+
+Test(operator, has_the_manager_do_what_is_the_registry_s)
+{
+	struct message_ordered said = {.version = 7};
+	struct message_order m;
+
+	add_node("n2", ROLE_NODE);
+	order("{\"cmd\":\"node-drain\",\"name\":\"n2\"}", &m);
+	cr_expect_eq(m.kind, ORDER_DRAIN);
+	cr_expect_eq(m.off, 0);
+	cr_expect_str_eq(m.name, "n2");
+	cr_expect_str_eq(m.by, "root");
+	expect_answer(&m, &said, "{}");
+	order("{\"cmd\":\"node-drain\",\"name\":\"n2\",\"off\":true}", &m);
+	cr_expect_eq(m.off, 1);
+	order("{\"cmd\":\"policy-apply\",\"len\":12}", &m);
+	cr_expect_eq(m.kind, ORDER_POLICY);
+	cr_expect_eq(m.len, 12);
+	expect_answer(&m, &said, "{\"version\":7}");
+	strcpy(said.error, "policy apply: p\xff:1; mend it");
+	expect_answer(&m, &said, "{\"error\":\"policy apply: p?:1; mend it\"}");
+	memset(said.error, 'x', sizeof(said.error));
+	expect_answer(&m, &said,
+	              "{\"error\":\"request: the manager's answer cannot be read; see ginneld's "
+	              "log\"}");
+}
+
+Test(operator, orders_nothing_that_is_out_of_form)
+{
+	expect_error("{\"cmd\":\"node-drain\",\"name\":\"n9\"}", "there is no node n9");
+	expect_error("{\"cmd\":\"node-drain\"}", "no node's name");
+	add_node("n2", ROLE_NODE);
+	expect_error("{\"cmd\":\"node-drain\",\"name\":\"n2\",\"off\":1}", "off");
+	expect_error("{\"cmd\":\"policy-apply\"}", "len");
+	expect_error("{\"cmd\":\"policy-apply\",\"len\":-1}", "len");
+	expect_error("{\"cmd\":\"policy-apply\",\"len\":5000000000}", "len");
+	expect_error("{\"cmd\":\"policy-apply\",\"len\":1,\"document\":\"x\"}", "document");
+}

@@ -418,7 +418,8 @@ Test(registry, keeps_changes_as_the_lines_of_a_watch)
 	cr_expect_str_eq(name, "n2");
 	static const char *const keys[] = {"name",      "role",           "incarnation", "issue",
 	                                   "issue_min", "spki",           "labels",      "prefixes",
-	                                   "endpoints", "cert_not_after", "last_seen",   "version"};
+	                                   "endpoints", "cert_not_after", "last_seen",   "version",
+	                                   "draining"};
 	for (size_t i = 0; i < sizeof(keys) / sizeof(keys[0]); i++)
 		cr_expect(json_object_get(n, keys[i]), "%s", keys[i]);
 	cr_expect_eq(json_object_size(n), sizeof(keys) / sizeof(keys[0]));
@@ -573,7 +574,7 @@ Test(registry, refuses_a_file_that_is_none_of_ours)
 Test(registry, refuses_a_file_made_by_a_newer_ginnel)
 {
 	create("10.77.0.0/16", NULL);
-	sql("PRAGMA user_version = 3");
+	sql("PRAGMA user_version = 4");
 	expect_refused(-EPROTO);
 }
 

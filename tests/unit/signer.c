@@ -9,6 +9,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/mman.h>
 #include <sys/socket.h>
 #include <sys/stat.h>
 #include <sys/un.h>
@@ -868,4 +869,77 @@ Test(signer, bounds_clients_lines_and_their_time)
 	close(p.parent);
 	cr_expect_eq(ended(&p), 0);
 	close(p.manager);
+}
+
+/* -- what is passed on to the manager --------------------------------------------------------- */
+
+/* One line, with a file beside it. */
+static int ask_with(const char *line, int file)
+{
+	union {
+		struct cmsghdr align;
+		char bytes[CMSG_SPACE(sizeof(int))];
+	} control = {0};
+	struct iovec iov = {(void *)(uintptr_t)line, strlen(line)};
+	struct msghdr msg = {.msg_iov = &iov,
+	                     .msg_iovlen = 1,
+	                     .msg_control = control.bytes,
+	                     .msg_controllen = sizeof(control.bytes)};
+	int fd = dial();
+
+	control.align.cmsg_level = SOL_SOCKET;
+	control.align.cmsg_type = SCM_RIGHTS;
+	control.align.cmsg_len = CMSG_LEN(sizeof(int));
+	memcpy(CMSG_DATA(&control.align), &file, sizeof(file));
+	cr_assert_eq(sendmsg(fd, &msg, MSG_NOSIGNAL), (ssize_t)strlen(line));
+	return fd;
+}
+
+static void take_order(const struct process_under_test *p, struct message *m,
+                       struct message_order *order)
+{
+	cr_assert_eq(message_receive(p->manager, PROCESS_CA, PROCESS_MANAGER, m), 0);
+	cr_assert_eq(m->head.type, MESSAGE_ORDER);
+	memcpy(order, m->body, sizeof(*order));
+}
+
+Test(signer, passes_orders_on_and_the_answer_back)
+{
+	static struct message m;
+	struct message_ordered said = {.version = 3};
+	struct process_under_test p;
+	struct message_order order;
+	int file, one, two;
+	char bytes[8] = "";
+
+	if (getuid() != 0)
+		cr_skip_test("takes root: the operators' socket is for root alone");
+	p = run();
+	file = memfd_create("document", MFD_CLOEXEC);
+	cr_assert_eq(write(file, "12345", 5), 5);
+	cr_expect(strstr(ask("{\"cmd\":\"policy-apply\",\"len\":5}\n"), "did not come"));
+	one = ask_with("{\"cmd\":\"policy-apply\",\"len\":5}\n", file);
+	take_order(&p, &m, &order);
+	cr_expect_eq(order.kind, ORDER_POLICY);
+	cr_expect_eq(order.len, 5);
+	cr_assert_eq(m.nfds, 1);
+	cr_expect_eq(pread(m.fds[0], bytes, sizeof(bytes), 0), 5);
+	cr_expect_str_eq(bytes, "12345");
+	/* Another asks meanwhile, goes away, and gets nobody's answer. */
+	two = ask_with("{\"cmd\":\"policy-apply\",\"len\":5}\n", file);
+	message_close_fds(&m);
+	close(two);
+	cr_assert_eq(message_send(p.manager, MESSAGE_ORDERED, m.head.seq + 7, &said, sizeof(said),
+	                          NULL, 0),
+	             0);
+	cr_assert_eq(
+		message_send(p.manager, MESSAGE_ORDERED, m.head.seq, &said, sizeof(said), NULL, 0),
+		0);
+	cr_expect_str_eq(answer(one), "{\"version\":3}\n");
+	close(file);
+	close(p.manager);
+	cr_expect(strstr(ask("{\"cmd\":\"node-drain\",\"name\":\"n9\"}\n"), "no node n9"));
+	cr_expect_eq(message_send(p.parent, MESSAGE_STOP, 0, NULL, 0, NULL, 0), 0);
+	cr_expect_eq(ended(&p), 0);
+	close(p.parent);
 }

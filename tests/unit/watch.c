@@ -189,3 +189,123 @@ Test(watch, the_last_state_survives_on_disk)
 	close(fd);
 	rmdir(dir);
 }
+
+#define WL(id, node, address)                                                                      \
+	"{\"id\":\"" id "\",\"name\":\"web\",\"node\":\"" node "\",\"addresses\":[\"" address "\"" \
+	"]}"
+#define HASH1 "0101010101010101010101010101010101010101010101010101010101010101"
+
+static void take_whole_state(void)
+{
+	cr_assert_eq(line("{\"type\":\"state\",\"generation\":1,\"revision\":5,\"policy\":{"
+	                  "\"version\":2,\"hash\":\"" HASH1
+	                  "\",\"size\":11},\"nodes\":[" N(1) "," N(2) "]}"),
+	             WATCH_NOTHING, "%s", why);
+	cr_assert_eq(line("{\"type\":\"workloads\",\"workloads\":[" WL(
+			     "aa", "n2", "10.77.2.5") "," WL("bb", "n2", "10.80.0.5") "]}"),
+	             WATCH_NOTHING, "%s", why);
+	cr_assert_eq(
+		line("{\"type\":\"workloads\",\"workloads\":[" WL("cc", "n1", "10.80.0.6") "]}"),
+		WATCH_NOTHING);
+	cr_assert_eq(workloads_count(&w.workloads), 0); /* not before it is whole */
+	cr_assert_eq(line("{\"type\":\"sync\",\"generation\":1,\"revision\":5}"), WATCH_CHANGED);
+}
+
+static enum watch_result change(unsigned revision, const char *what)
+{
+	char text[512];
+
+	snprintf(text, sizeof(text), "{\"type\":\"change\",\"generation\":1,\"revision\":%u,%s}",
+	         revision, what);
+	return line(text);
+}
+
+Test(watch, workloads_come_with_the_state_and_change)
+{
+	take_whole_state();
+	cr_expect_eq(workloads_count(&w.workloads), 3);
+	cr_expect_str_eq(workloads_find(&w.workloads, "aa")->node, "n2");
+	cr_expect_eq(w.policy.version, 2);
+	cr_expect_eq(change(6, "\"workload\":" WL("dd", "n1", "10.77.1.9")), WATCH_CHANGED);
+	cr_expect_eq(change(6, "\"workload_removed\":\"aa\""), WATCH_NOTHING, "seen");
+	cr_expect_eq(change(7, "\"workload_removed\":\"aa\""), WATCH_CHANGED);
+	cr_expect_eq(change(8, "\"workload_removed\":\"aa\""), WATCH_NOTHING);
+	cr_expect_eq(workloads_count(&w.workloads), 3);
+	cr_expect_eq(change(9, "\"removed\":\"n2\""), WATCH_CHANGED);
+	cr_expect_eq(workloads_count(&w.workloads), 2, "its own go with a node");
+	cr_expect_eq(w.revision, 9);
+}
+
+Test(watch, a_node_made_anew_has_no_workloads)
+{
+	take_whole_state();
+	cr_expect_eq(change(6, "\"node\":" N(2)), WATCH_CHANGED);
+	cr_expect_eq(workloads_count(&w.workloads), 3);
+	cr_expect_eq(change(7, "\"node\":{\"name\":\"n2\",\"role\":\"node\",\"incarnation\":2,"
+	                       "\"labels\":{},\"prefixes\":[\"10.77.2.0/24\"],\"endpoints\":[]}"),
+	             WATCH_CHANGED);
+	cr_expect_eq(workloads_count(&w.workloads), 1);
+}
+
+Test(watch, a_workload_that_nobody_may_have_is_left_out)
+{
+	take_whole_state();
+	change(6, "\"workload\":" WL("dd", "n9", "10.80.0.9"));
+	change(7, "\"workload\":" WL("dd", "n1", "10.77.2.9")); /* n2's */
+	change(8, "\"workload\":" WL("dd", "n1", "10.77.1.1")); /* the node's own */
+	change(9, "\"workload\":" WL("aa", "n2", "192.0.2.1"));
+	cr_expect_eq(w.revision, 9);
+	cr_expect_null(workloads_find(&w.workloads, "dd"));
+	cr_expect_null(workloads_find(&w.workloads, "aa"), "what it was before it is no more");
+}
+
+Test(watch, refuses_workloads_and_policies_that_cannot_be_read)
+{
+	cr_expect_eq(line("{\"type\":\"workloads\",\"workloads\":[]}"), WATCH_REFUSED);
+	take_whole_state();
+	cr_expect_eq(change(6, "\"workload\":{\"id\":\"XX\"}"), WATCH_REFUSED);
+	cr_expect_eq(change(6, "\"policy\":null"), WATCH_REFUSED);
+	cr_expect_eq(change(6, "\"policy\":{\"version\":0}"), WATCH_REFUSED);
+	cr_expect_eq(change(6, "\"policy\":{\"version\":3,\"hash\":\"01\",\"size\":1}"),
+	             WATCH_REFUSED);
+	cr_expect_eq(w.revision, 5);
+	cr_expect_eq(change(6, "\"policy\":{\"version\":3,\"hash\":\"" HASH1 "\",\"size\":1}"),
+	             WATCH_CHANGED);
+	cr_expect_eq(w.policy.version, 3);
+}
+
+Test(watch, workloads_and_members_of_one_revision_survive_on_disk)
+{
+	char folder[] = "/tmp/ginnel-watch-XXXXXX";
+	int dir;
+
+	cr_assert(mkdtemp(folder));
+	dir = open(folder, O_PATH | O_DIRECTORY | O_CLOEXEC);
+	take_whole_state();
+	cr_expect(watch_workloads_dirty(&w));
+	cr_assert_eq(watch_save_workloads(&w, dir), 0);
+	cr_expect_not(watch_workloads_dirty(&w));
+	watch_clear(&w);
+	watch_init(&w, &self);
+	cr_assert_eq(watch_load(&w, dir, why, sizeof(why)), 0, "%s", why);
+	cr_expect(watch_resumable(&w));
+	cr_expect_eq(workloads_count(&w.workloads), 3);
+	cr_expect_eq(w.policy.version, 2);
+	cr_expect_eq(w.policy.size, 11);
+	/* Killed between the two: the workloads are older, and all is asked for. */
+	cr_expect_eq(change(6, "\"workload_removed\":\"aa\""), WATCH_CHANGED);
+	cr_expect_eq(change(7, "\"node\":" N(3)), WATCH_CHANGED);
+	cr_assert_eq(watch_save(&w, dir), 0);
+	watch_clear(&w);
+	watch_init(&w, &self);
+	cr_assert_eq(watch_load(&w, dir, why, sizeof(why)), 0);
+	cr_expect_eq(w.revision, 7);
+	cr_expect_eq(HASH_COUNT(w.members), 3);
+	cr_expect_eq(workloads_count(&w.workloads), 3, "better than none");
+	cr_expect_not(watch_resumable(&w));
+	cr_expect_not(watch_workloads_dirty(&w));
+	unlinkat(dir, WATCH_STATE_FILE, 0);
+	unlinkat(dir, WATCH_WORKLOADS, 0);
+	close(dir);
+	rmdir(folder);
+}
