@@ -6,12 +6,13 @@
 #
 # Each part builds what it runs. Its whole output is in build/logs/PART-NAME.log; of what failed the
 # end is shown. The programs of a part, and its files of bats, run side by side, JOBS at once, and are
-# told of in their order. Environment: ONLY=name (one test of the part), FUZZ_SECONDS, JOBS, MAKE, CC.
+# told of in their order. Environment: ONLY=name (one test of the part), FUZZ_SECONDS, JOBS, BATS_JOBS, MAKE, CC.
 set -uo pipefail
 cd "$(dirname "${BASH_SOURCE[0]}")/.." || exit 1
 
 MAKE=${MAKE:-make}
 JOBS=${JOBS:-$(nproc)}
+BATS_JOBS=${BATS_JOBS:-$((2 * JOBS))} # they wait more than they work
 ONLY=${ONLY:-}
 SECONDS_EACH=${FUZZ_SECONDS:-2}
 LIMIT=${LIMIT:-300} # seconds for one program, or one test of bats
@@ -335,11 +336,11 @@ take_bats_file() { # NAME STATUS
 	fi
 	take_reports "$part" "$1" "$log"
 }
-part_netns() { run_bats netns tests/netns "${B:-build}"; }
+part_netns() { JOBS=$BATS_JOBS run_bats netns tests/netns "${B:-build}"; }
 # Not again what proves something of the kernel, or of time: tests/README.md.
 part_netns-san() {
 	local bats_filter='!once'
-	run_bats netns-san tests/netns build/san-address SAN=$SANITIZE CC=gcc PORTABLE=
+	JOBS=$BATS_JOBS run_bats netns-san tests/netns build/san-address SAN=$SANITIZE CC=gcc PORTABLE=
 }
 part_soak() { JOBS=1 GINNEL_LONG=1 LIMIT=7200 run_bats soak tests/soak "${B:-build}"; }
 

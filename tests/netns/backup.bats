@@ -101,11 +101,13 @@ secret() { # FILE
 
 @test "a backup is made while the cluster is at work, and each restores" {
 	cluster 2
+	labels=()
 	for i in 1 2 3 4 5; do
-		ginnel n1 node label n2 "n=$i" &
+		ginnel n1 node label n2 "n=$i" 3>&- &
+		labels+=("$!")
 		ginnel n1 backup "$LAB/backup$i" || return 1
 	done
-	wait
+	wait "${labels[@]}" # and not for the daemons
 	stop n1
 	for i in 1 3 5; do ginnel n1 restore "$LAB/backup$i" || return 1; done
 	start n1

@@ -1,5 +1,6 @@
 #!/usr/bin/env bats
 # SPDX-License-Identifier: GPL-3.0-or-later
+# bats file_tags=once
 # ginnel bench: without a peer by itself, with one through a tunnel between
 #
 #   n1 10.9.0.1, 10.77.1.1 ---- wire ---- n2 10.9.0.2, 10.77.2.1

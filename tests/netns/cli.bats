@@ -1,5 +1,6 @@
 #!/usr/bin/env bats
 # SPDX-License-Identifier: GPL-3.0-or-later
+# bats file_tags=once
 # shellcheck disable=SC2016,SC2030,SC2031,SC2154
 # The operator's tool without a daemon: what it prints, and how it exits. No namespace is needed.
 # Texts stand in tests/golden/cli; GOLDEN_WRITE=1 writes them anew, and the diff is the review.

@@ -1,5 +1,6 @@
 #!/usr/bin/env bats
 # SPDX-License-Identifier: GPL-3.0-or-later
+# bats file_tags=once
 # What a process that was taken over can still ask of the kernel: nothing that its work does not take.
 #
 #   n1 10.9.0.1 (manager)       n2 10.9.0.2

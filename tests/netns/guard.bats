@@ -1,5 +1,6 @@
 #!/usr/bin/env bats
 # SPDX-License-Identifier: GPL-3.0-or-later
+# bats file_tags=once
 # The guard alone, without a daemon: real packets against it. Each trial that wants none to arrive is
 # run again without the rules and must then find some, or it proves nothing.
 #
@@ -134,7 +135,6 @@ guard_whole() {
 		on n1 ip route show | grep -q '^10.80.0.0/14 dev ginnel0'
 }
 
-# bats test_tags=once
 @test "plaintext from the wire with a forged overlay source: neither .1 nor a container hears it" {
 	forge
 	for to in 10.77.1.1 fd77:0:0:1::1; do [ "$(count n1 n2 $to)" = 0 ]; done
@@ -149,7 +149,6 @@ plain_in() {
 	on n1 nft -j list counter inet ginnel plain_in | jq '.nftables[] | .counter? // empty | .packets'
 }
 
-# bats test_tags=once
 @test "nor with a source of its own, nor does ARP answer for .1" {
 	on n2 ip route add 10.77.1.0/24 via 10.9.0.1
 	[ "$(count n1 n2 10.77.1.1)" = 0 ]
@@ -166,7 +165,6 @@ plain_in() {
 	[ "$(count c n2 10.77.1.2)" -gt 0 ]
 }
 
-# bats test_tags=once
 @test "what Docker masquerades does not get into the overlay, nor to a container of ours" {
 	queue_read
 	send d 10.77.2.9
@@ -179,7 +177,6 @@ plain_in() {
 	[ "$(count c d 10.77.1.2)" -gt 0 ]
 }
 
-# bats test_tags=once
 @test "the host and our container reach the device, with addresses of their own" {
 	queue_read
 	send n1 10.77.2.9
@@ -192,7 +189,6 @@ plain_in() {
 	on c ping -n -q -c 1 -W 1 fd77:0:0:1::1
 }
 
-# bats test_tags=once
 @test "over a link nobody speaks as the node, nor as a foreign workload" {
 	on c ip addr add 10.77.1.1/32 dev lo
 	on c ip addr add 10.77.2.9/32 dev lo
@@ -227,7 +223,6 @@ unbound() {
 	on n1 nft -j list counter "$1" ginnel unbound | jq '.nftables[] | .counter? // empty | .packets'
 }
 
-# bats test_tags=once
 @test "an address on the link that is not ours is no business of the guard" {
 	on c ip route replace 10.9.0.0/24 via 10.44.0.1 src 10.44.0.2
 	on n2 ip route add 10.44.0.0/24 via 10.9.0.1
@@ -237,7 +232,6 @@ unbound() {
 	[ "$(count c n2 10.44.0.2)" = 20 ]
 }
 
-# bats test_tags=once
 @test "a container's way out goes on, masqueraded: no overlay address on the wire" {
 	in_wire nft 'table bridge seen { counter n { }; chain p { type filter hook prerouting priority -400; ip saddr 10.77.0.0/16 counter name n; ip daddr 10.77.0.0/16 counter name n; arp saddr ip 10.77.0.0/16 counter name n; }; }'
 	[ "$(count n2 c 10.9.0.2)" = 20 ]
@@ -250,7 +244,6 @@ unbound() {
 }
 seen() { in_wire nft -j list counter bridge seen n | jq '.nftables[] | .counter? // empty | .packets'; }
 
-# bats test_tags=once
 @test "another user cannot attach the device, and a foreign one of its name is refused" {
 	run -1 on n1 "$GINNEL_TOOLS/queue" attach ginnel0 65534
 	[ "$output" = "Operation not permitted" ]
@@ -293,7 +286,6 @@ seen() { in_wire nft -j list counter bridge seen n | jq '.nftables[] | .counter?
 	[ "$(heard n2)" -gt 0 ]
 }
 
-# bats test_tags=once
 @test "put up again and again under fire: nothing in, nothing out" {
 	forge
 	release
@@ -325,7 +317,6 @@ seen() { in_wire nft -j list counter bridge seen n | jq '.nftables[] | .counter?
 }
 tables() { on n1 nft -s list table inet ginnel; on n1 cat /sys/class/net/ginnel0/ifindex; }
 
-# bats test_tags=once
 @test "killed, the plain tables and the routes stand: nothing in, an error out" {
 	forge
 	release

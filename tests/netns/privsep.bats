@@ -1,5 +1,6 @@
 #!/usr/bin/env bats
 # SPDX-License-Identifier: GPL-3.0-or-later
+# bats file_tags=once
 # The daemon as its host sees it: containers behind links, guards, processes, starts that fail.
 #
 # shellcheck disable=SC2154 # captured_* are set by lab.bash
@@ -76,7 +77,6 @@ guarded() { on n1 nft list table inet ginnel >/dev/null && on n1 ip link show gi
 	until_ok 5 status_is n1 ready
 }
 
-# bats test_tags=once
 @test "with the engine dead a sender gets an error, and soon" {
 	both_up
 	kill -STOP "$(pid_of n1)" # nobody starts it again

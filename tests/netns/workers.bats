@@ -1,5 +1,6 @@
 #!/usr/bin/env bats
 # SPDX-License-Identifier: GPL-3.0-or-later
+# bats file_tags=once
 # Several workers on a node: lanes that open when load asks for them, and all that must hold with them.
 #
 #   n1 10.77.1.1, 4 workers  ===== lanes over 10.9.0.0/24 =====  n2 10.77.2.1, 4 workers

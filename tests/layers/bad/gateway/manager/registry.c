@@ -1,2 +1,1 @@
 #include "gateway/engine/engine.h"
-#include "gateway/tables/route.h"
