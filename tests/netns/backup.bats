@@ -1,5 +1,6 @@
 #!/usr/bin/env bats
 # SPDX-License-Identifier: GPL-3.0-or-later
+# shellcheck disable=SC2154 # stderr is set by run
 # A manager from its backup.
 #
 #     n1 manager ---- wire ---- n2, n3
