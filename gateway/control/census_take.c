@@ -2,6 +2,8 @@
 #include "gateway/control/census_take.h"
 
 #include "gateway/identity.h"
+#include <errno.h>
+#include <stdlib.h>
 #include <string.h>
 
 struct taking {
@@ -124,6 +126,28 @@ static int take(struct control *c, struct snapshot *s, const struct policy *docu
 	return err;
 }
 
+/* What holds without a document: all, in a cluster that has no policy. In one that has, nothing until
+ * it is here: a node that lost its file, or has just joined, may not be the way round it. One that was
+ * at work when the first policy came goes on as it was for the moment that the document takes.
+ */
+static int without_document(struct control *c, struct policy **out)
+{
+	static const char nothing[] = "version: 1\ndefault: deny\n";
+	struct config_faults *faults;
+	int err;
+
+	if (!c->watch.policy.version)
+		c->was_open |= HASH_COUNT(c->watch.members) > 0;
+	if (!c->watch.policy.version || c->was_open)
+		return policy_new_default(out);
+	faults = calloc(1, sizeof(*faults));
+	if (!faults)
+		return -ENOMEM;
+	err = policy_parse(out, "none", nothing, sizeof(nothing) - 1, faults);
+	free(faults);
+	return err;
+}
+
 int census_take(struct control *c, struct snapshot *s)
 {
 	struct policy *plain = NULL;
@@ -133,7 +157,7 @@ int census_take(struct control *c, struct snapshot *s)
 		return 0;
 	s->policy_version = c->edict.version;
 	if (!c->edict.policy)
-		err = policy_new_default(&plain);
+		err = without_document(c, &plain);
 	if (!err)
 		err = take(c, s, plain ? plain : c->edict.policy);
 	policy_free(plain);

@@ -411,7 +411,9 @@ static void on_answer(void *arg, int status, const char *body, size_t len)
 		}
 		break;
 	case OWN_REMOVE:
-		workloads_remove(&c->watch.workloads, o->asked); /* the watch says so, soon */
+		if (status == 200)
+			workloads_remove(&c->watch.workloads,
+			                 o->asked); /* the watch says so, soon */
 		break;
 	case OWN_REFUSE:
 		if (!o->changed)

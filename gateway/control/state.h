@@ -26,6 +26,7 @@ struct control {
 	struct watch watch; /* members; of static peers too */
 	struct own own;
 	struct edict edict; /* the policy */
+	bool was_open;      /* packets were carried while the cluster had no policy */
 	struct rule_drops
 		*rule_drops; /* what its rules refused: a reference, and of which version */
 	uint64_t rule_drops_of;

@@ -370,6 +370,14 @@ static bool generation_proven(const struct watch *w, uint64_t generation, json_t
 	       generation_check(bytes, n, generation, w->trust) == 0;
 }
 
+/* Within a generation versions rise, and one version is one document. */
+static bool policy_goes_back(const struct watch *w, const struct watch_policy *p)
+{
+	return p->version < w->policy.version ||
+	       (p->version && p->version == w->policy.version &&
+	        memcmp(p->hash, w->policy.hash, sizeof(p->hash)) != 0);
+}
+
 static enum watch_result take_state(struct watch *w, json_t *line, char *why, size_t max)
 {
 	uint64_t generation, revision;
@@ -388,6 +396,9 @@ static enum watch_result take_state(struct watch *w, json_t *line, char *why, si
 	w->coming_revision = revision;
 	if (parse_policy(&w->coming_policy, json_object_get(line, "policy")))
 		return refuse(why, max, "a policy that cannot be read");
+	if (generation == w->generation && policy_goes_back(w, &w->coming_policy))
+		return refuse(why, max,
+		              "a policy older than the one we have, or another of its version");
 	return add_nodes(w, json_object_get(line, "nodes"))
 	               ? refuse(why, max, "a node record that cannot be read")
 	               : WATCH_NOTHING;
@@ -496,6 +507,9 @@ static enum watch_result put_policy(struct watch *w, const json_t *j, char *why,
 
 	if (parse_policy(&p, j) || !p.version)
 		return refuse(why, max, "a policy that cannot be read");
+	if (policy_goes_back(w, &p))
+		return refuse(why, max,
+		              "a policy older than the one we have, or another of its version");
 	w->policy = p;
 	w->members_dirty = true;
 	return WATCH_CHANGED;

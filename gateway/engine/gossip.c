@@ -9,7 +9,7 @@
 struct fetch {
 	struct lists_head head;
 	size_t got;
-	int64_t asked;
+	int64_t begun, asked;
 	unsigned tries;
 	uint8_t bytes[];
 };
@@ -136,7 +136,7 @@ static void fetch_begin(struct worker *w, struct lane *l, int64_t now)
 	g->fetch = malloc(sizeof(*g->fetch) + g->peer.len);
 	if (!g->fetch)
 		return; /* it is told again */
-	*g->fetch = (struct fetch){.head = g->peer};
+	*g->fetch = (struct fetch){.head = g->peer, .begun = now};
 	w->fetches++;
 	fetch_ask(w, l, now);
 }
@@ -236,7 +236,8 @@ static int64_t fetch_tick(struct worker *w, struct lane *l, int64_t now)
 
 	if (!g->fetch)
 		fetch_begin(w, l, now);
-	else if (now - g->fetch->asked >= GOSSIP_ASK && ++g->fetch->tries > GOSSIP_TRIES)
+	else if (now - g->fetch->begun >= GOSSIP_FETCH ||
+	         (now - g->fetch->asked >= GOSSIP_ASK && ++g->fetch->tries > GOSSIP_TRIES))
 		fetch_fail(w, g, now);
 	else if (now - g->fetch->asked >= GOSSIP_ASK)
 		fetch_ask(w, l, now);

@@ -10,12 +10,13 @@
 #include "gateway/engine/lists.h"
 #include <stdbool.h>
 
-#define GOSSIP_PART     1024         /* bytes in a frame: fits each path that a tunnel can have */
-#define GOSSIP_WINDOW   16           /* parts for a question */
-#define GOSSIP_SERVED   64           /* questions of a peer that are answered in a second */
-#define GOSSIP_FETCHES  8            /* of a worker at once */
-#define GOSSIP_TRIES    8            /* questions without an answer */
-#define GOSSIP_ASK      250000000LL  /* ns before a question is asked again */
+#define GOSSIP_PART     1024          /* bytes in a frame: fits each path that a tunnel can have */
+#define GOSSIP_WINDOW   16            /* parts for a question */
+#define GOSSIP_SERVED   64            /* questions of a peer that are answered in a second */
+#define GOSSIP_FETCHES  8             /* of a worker at once */
+#define GOSSIP_TRIES    8             /* questions without an answer */
+#define GOSSIP_FETCH    30000000000LL /* ns for one list: a trickle may not keep a place for ever */
+#define GOSSIP_ASK      250000000LL   /* ns before a question is asked again */
 #define GOSSIP_TELL     1000000000LL /* and before a peer is told again that says something else, */
 #define GOSSIP_TELL_MAX (64 * GOSSIP_TELL)   /* doubled up to this */
 #define GOSSIP_AGAIN    (1200 * GOSSIP_TELL) /* where both say the same: that confirms a list's age */

@@ -349,8 +349,10 @@ static unsigned worker_for(const struct handshake *h, const struct endpoint *rem
 {
 	unsigned n = h->engine->nworkers;
 
-	return n == 1 || snapshot_announced(h->snapshot, remote) ? 0
-	                                                         : workers_by_port(remote->port, n);
+	if (n == 1 ||
+	    (snapshot_knows(h->snapshot, &remote->addr) && snapshot_announced(h->snapshot, remote)))
+		return 0;
+	return workers_by_port(remote->port, n);
 }
 
 /* A datagram that begins a handshake, or brings its cookie back. */
@@ -358,8 +360,7 @@ static void accept_hello(struct handshake *h, const struct stranger *d, int64_t 
 {
 	uint8_t address[ADDRESS_BYTES];
 	const struct addr *source = &d->path.remote.addr;
-	unsigned worker = worker_for(h, &d->path.remote);
-	struct half *old, *half, reply = {.path = d->path, .worker = worker};
+	struct half *old, *half, reply = {.path = d->path};
 	struct session_accept a = {
 		.address = address,
 		.address_len = sizeof(address),
@@ -376,13 +377,14 @@ static void accept_hello(struct handshake *h, const struct stranger *d, int64_t 
 		return;
 	}
 	cookies_age(h, now);
-	reply.socket = &h->engine->workers[worker].io.udp[UDP_GROUP];
+	reply.worker = worker_for(h, &d->path.remote);
+	reply.socket = &h->engine->workers[reply.worker].io.udp[UDP_GROUP];
 	address_bytes(address, &d->path.remote);
-	if (draw_cid(a.cid, worker) ||
+	if (draw_cid(a.cid, reply.worker) ||
 	    session_listener_feed(h->listener, &a, d->data, d->len, now, &reply.session) != 1)
 		return;
 	/* Its cookie came back: it is where it says, and what it began before is over. */
-	old = half_by_path(h, worker, &d->path, true);
+	old = half_by_path(h, reply.worker, &d->path, true);
 	if (old)
 		half_free(h, old);
 	reply.stranger = !snapshot_knows(h->snapshot, source);

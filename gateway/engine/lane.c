@@ -176,8 +176,10 @@ static void make_active(struct worker *w, struct lane *l, int64_t now)
 	struct peer_slot *s = l->slot;
 	bool first = !s->active;
 
-	if (s->active)
+	if (s->active) {
+		gossip_clear(w, &s->active->gossip); /* nobody would see it time out */
 		put_aside(s, s->active);
+	}
 	take_aside(s, l);
 	s->active = l;
 	/* Where the peer is: not at a port from which it dials further lanes, if we know better. */
@@ -223,6 +225,19 @@ static void choose(struct worker *w, struct peer *p, int64_t now)
 		atomic_fetch_and(&p->active, ~(1u << w->id));
 }
 
+/* The one that was heard least lately makes room: a member may dial as often as it likes. */
+static void bound_others(struct worker *w, struct peer_slot *s, int64_t now)
+{
+	struct lane *oldest = NULL;
+	unsigned n = 0;
+
+	for (struct lane *l = s->others; l; l = l->next, n++)
+		if (!oldest || l->last_rx < oldest->last_rx)
+			oldest = l;
+	if (n >= LANE_OTHERS_MAX)
+		lane_end(w, oldest, NULL, true, now);
+}
+
 /* Nested is uthash's macro. NOLINTNEXTLINE(readability-function-size) */
 void lane_adopt(struct worker *w, struct handover *h, int64_t now)
 {
@@ -244,6 +259,7 @@ void lane_adopt(struct worker *w, struct handover *h, int64_t now)
 	session_set_emit(l->session, emit, l);
 	memcpy(l->cid, session_cid(l->session), sizeof(l->cid));
 	HASH_ADD(hh, w->lanes, cid, SESSION_CID_LEN, l);
+	bound_others(w, l->slot, now);
 	put_aside(l->slot, l);
 	ping(w, l, now); /* up means that a record of the peer opened: ask for one */
 	worker_tick_by(w, now + LANE_PING);

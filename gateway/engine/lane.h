@@ -13,20 +13,21 @@
 #include "gateway/engine/udp.h"
 #include "gateway/hash.h"
 
-#define SECONDS(n)     ((n)*1000000000LL)
-#define LANE_PLAIN_MAX 1420          /* of a record: what an underlay of 1500 carries */
-#define LANE_QUIET     SECONDS(10)   /* nothing heard for so long: ask */
-#define LANE_ANSWER    SECONDS(2)    /* we send and nothing comes back: ask */
-#define LANE_PING      SECONDS(1)    /* between questions */
-#define LANE_DEAD      SECONDS(6)    /* unanswered for so long: lost */
-#define LANE_TWINS     SECONDS(3)    /* sessions born so close came of both sides dialling */
-#define LANE_LINGER    SECONDS(15)   /* a superseded lane that stays silent is closed */
-#define LANE_AGE_MAX   SECONDS(3600) /* rekey by a fresh handshake */
-#define LANE_REKEY     SECONDS(30)   /* asked for, and none has taken over: ask again */
-#define LANE_IDLE      SECONDS(600)  /* without a packet: closed, unless it is to be open always */
-#define LANE_SPARE     SECONDS(60)   /* so soon if there are others: load opened it */
-#define LANE_LOAD      64            /* packets in WORKER_LOAD_WINDOW that are load */
-#define LANE_PATIENCE  5             /* windows */
+#define SECONDS(n)      ((n)*1000000000LL)
+#define LANE_PLAIN_MAX  1420          /* of a record: what an underlay of 1500 carries */
+#define LANE_QUIET      SECONDS(10)   /* nothing heard for so long: ask */
+#define LANE_ANSWER     SECONDS(2)    /* we send and nothing comes back: ask */
+#define LANE_PING       SECONDS(1)    /* between questions */
+#define LANE_DEAD       SECONDS(6)    /* unanswered for so long: lost */
+#define LANE_TWINS      SECONDS(3)    /* sessions born so close came of both sides dialling */
+#define LANE_LINGER     SECONDS(15)   /* a superseded lane that stays silent is closed */
+#define LANE_OTHERS_MAX 16            /* of a peer, on a worker */
+#define LANE_AGE_MAX    SECONDS(3600) /* rekey by a fresh handshake */
+#define LANE_REKEY      SECONDS(30)   /* asked for, and none has taken over: ask again */
+#define LANE_IDLE       SECONDS(600)  /* without a packet: closed, unless it is to be open always */
+#define LANE_SPARE      SECONDS(60)   /* so soon if there are others: load opened it */
+#define LANE_LOAD       64            /* packets in WORKER_LOAD_WINDOW that are load */
+#define LANE_PATIENCE   5             /* windows */
 
 struct worker;
 

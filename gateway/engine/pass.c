@@ -78,6 +78,9 @@ enum drop pass_datagram(struct worker *w, const uint8_t *cid, const struct udp_p
 
 	if (cid[0] >= w->engine->nworkers || len > PASS_DATA)
 		return DROP_UNKNOWN_CID;
+	/* Anybody can send what looks like it: room is left for packets and marks, which are our own. */
+	if (mailbox_waiting(box_of(w, cid[0])) >= PASS_SLOTS / 2)
+		return DROP_WORKER_BEHIND;
 	p = mailbox_reserve(box_of(w, cid[0]));
 	if (!p)
 		return DROP_WORKER_BEHIND;
@@ -171,9 +174,12 @@ void pass_waiting(struct worker *w, int64_t now)
 	uint32_t at = w->waiting.head;
 	struct peer *p;
 
-	while ((p = waiting_peer(&w->waiting, &at)))
+	while ((p = waiting_peer(&w->waiting, &at))) {
+		peer_get(p); /* the last packet that waits may be the last that holds it */
 		if (!p->slots[w->id].active)
 			pass_by(w, p, now);
+		peer_put(p);
+	}
 }
 
 bool pass_over(struct worker *w, struct peer *p, int64_t now)

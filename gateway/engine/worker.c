@@ -234,13 +234,14 @@ static int64_t worker_round(struct worker *w, int64_t now)
 		if (w->holds)
 			worker_tick_by(w, now);
 	}
+	if (!w->snapshot->open)
+		flows_sweep(w->engine->flows, now);
 	expired = waiting_expire(&w->waiting, now);
 	count_add(&w->counters.drops[DROP_NO_SESSION], expired);
 	if (now >= w->tick) {
 		int64_t next;
 
 		w->tick = INT64_MAX;
-		flows_sweep(w->engine->flows, now);
 		next = lanes_tick(w, now);
 		worker_tick_by(w, next < now + TICK_APART ? now + TICK_APART : next);
 	}

@@ -445,7 +445,8 @@ static bool same_node(const struct registry_node *a, const struct registry_node 
 {
 	return a->role == b->role && a->draining == b->draining &&
 	       a->incarnation == b->incarnation && memcmp(a->spki, b->spki, sizeof(a->spki)) == 0 &&
-	       a->cert_not_after == b->cert_not_after && same_labels(&a->labels, &b->labels) &&
+	       a->cert_not_after == b->cert_not_after && a->issue_min == b->issue_min &&
+	       same_labels(&a->labels, &b->labels) &&
 	       same_announcement(a, b->endpoints, b->nendpoints, b->version);
 }
 

@@ -563,9 +563,12 @@ int store_seen(struct store *s, const struct store_seen *at, unsigned n)
 int store_copy(struct store *s, int *fd, size_t *len)
 {
 	sqlite3_int64 n = 0;
-	unsigned char *bytes = sqlite3_serialize(s->file.db, "main", &n, 0);
+	unsigned char *bytes;
 	int err;
 
+	if (!s->file.db) /* a new file could not take the broken one's place */
+		return -EIO;
+	bytes = sqlite3_serialize(s->file.db, "main", &n, 0);
 	if (!bytes)
 		return -ENOMEM;
 	err = sealed_new(fd, "registry", bytes, (size_t)n);
