@@ -13,7 +13,7 @@
 #define WORKERS_MAX     8
 #define WORKERS_SOCKETS (2 * WORKERS_MAX - 1)
 
-/* One per core that this process may use, at most WORKERS_MAX; or as text says ("1" to "8", tests and
+/* One per core that this process may use, at most WORKERS_MAX, and one alone where there are two; or as text says ("1" to "8", tests and
  * benchmarks), if it is not NULL. 0 or -EINVAL.
  */
 int workers_count(unsigned *out, const char *text);

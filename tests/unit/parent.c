@@ -5,6 +5,8 @@
  */
 #include "gateway/privsep/parent.h"
 
+#include "gateway/clock.h"
+
 #include <arpa/inet.h>
 #include <criterion/criterion.h>
 #include <errno.h>
@@ -380,19 +382,15 @@ Test(parent, who_says_what_it_may_not_is_ended)
 
 Test(parent, who_dies_at_once_is_started_ever_more_slowly)
 {
-	int after_1s, after_3s;
+	int64_t begun;
 
 	ask_for("engine", "die");
 	node.role = ROLE_NODE;
+	begun = clock_now();
 	start();
-	WITHIN(5000, starts("engine") >= 1);
-	usleep(1000000);
-	after_1s = starts("engine");
-	usleep(2000000);
-	after_3s = starts("engine");
-	/* 100, 200, 400, 800, 1600 ms */
-	cr_expect(after_1s >= 3 && after_1s <= 5, "%d", after_1s);
-	cr_expect(after_3s > after_1s && after_3s <= 6, "%d", after_3s);
+	/* After 100, 200, 400, 800 ms at least; a machine that is busy may take longer for each. */
+	WITHIN(60000, starts("engine") >= 5);
+	cr_expect(clock_now() - begun >= 1500 * INT64_C(1000000));
 }
 
 Test(parent, who_is_deaf_is_killed_in_the_end)

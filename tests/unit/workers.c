@@ -30,7 +30,11 @@ Test(workers, one_for_each_core_that_is_ours)
 
 	cr_assert_eq(sched_getaffinity(0, sizeof(all), &all), 0);
 	cr_assert_eq(workers_count(&n, NULL), 0);
-	cr_expect_eq(n, CPU_COUNT(&all) < WORKERS_MAX ? (unsigned)CPU_COUNT(&all) : WORKERS_MAX);
+	if (CPU_COUNT(&all) <= 2)
+		cr_expect_eq(n, 1); /* the other one is for those who make packets */
+	else
+		cr_expect_eq(n, CPU_COUNT(&all) < WORKERS_MAX ? (unsigned)CPU_COUNT(&all)
+		                                              : WORKERS_MAX);
 	CPU_ZERO(&one);
 	for (unsigned i = 0; i < CPU_SETSIZE && !CPU_COUNT(&one); i++)
 		if (CPU_ISSET(i, &all))
