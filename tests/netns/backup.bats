@@ -15,7 +15,6 @@ teardown() { lab_down; }
 node() { # NODE NAME FILTER: what node list on NODE says of NAME
 	ginnel "$1" --json node list | jq -e --arg n "$2" ".[] | select(.name == \$n) | $3"
 }
-address() { ginnel "$1" --json status | jq -r '.address | sub("/.*"; "")'; }
 list_number() { ginnel "$1" --json status | jq .list.number; }
 list_above() { # NODE NUMBER
 	[ "$(list_number "$1")" -gt "$2" ]

@@ -13,7 +13,6 @@ teardown() { lab_down; }
 node() { # NODE NAME FILTER
 	ginnel "$1" --json node list | jq -e --arg n "$2" ".[] | select(.name == \$n) | $3"
 }
-address() { ginnel "$1" --json status | jq -r '.address | sub("/.*"; "")'; }
 peer_is() { # NODE PEER STATE
 	[ "$(ginnel "$1" --json peers | jq --arg p "$2" --arg s "$3" '.[] | select(.name == $p) | .state == $s')" = true ]
 }

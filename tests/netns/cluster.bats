@@ -13,7 +13,6 @@ teardown() {
 	[ -z "${BATS_ERROR_STATUS:-}" ] || [ "$BATS_ERROR_STATUS" = 0 ] || tail -n 30 "$LAB"/n*/log
 	lab_down
 }
-address() { ginnel "$1" --json status | jq -r '.address | split("/")[0]'; }
 knows() { ginnel "$1" --json peers | jq -e --arg n "$2" 'any(.name == $n)'; }
 at() { # NODE PATTERN: when the line was logged, in milliseconds
 	date -d "$(grep -m 1 -- "$2" "$LAB/$1/log" | cut -d' ' -f1)" +%s%3N

@@ -11,7 +11,6 @@ load lab
 setup() { lab_up 4; }
 teardown() { lab_down; }
 
-address() { ginnel "$1" --json status | jq -r '.address | sub("/.*"; "")'; }
 list_number() { ginnel "$1" --json status | jq .list.number; }
 same_list() { # NODE NUMBER
 	[ "$(list_number "$1")" = "$2" ]

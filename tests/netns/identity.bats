@@ -12,10 +12,6 @@ teardown() {
 	[ -z "${BATS_ERROR_STATUS:-}" ] || [ "$BATS_ERROR_STATUS" = 0 ] || tail -n 40 "$LAB"/n*/log
 	lab_down
 }
-address() {
-	until_ok 10 ginnel "$1" routes
-	ginnel "$1" --json status | jq -r '.address | split("/")[0]'
-}
 serial() { ginnel "$1" --json status | jq -r .cert.serial; }
 age() { # NODE FROM UNTIL: its certificate's dates, in seconds from now; it must not run
 	"$GINNEL_TOOLS/recert" "$LAB/n1/state/ca" "$LAB/$1/state/engine" node "$2" "$3"

@@ -185,6 +185,10 @@ cluster() { # COUNT: n1 is the manager; all are started
 	until_ok 10 status_is n1 ready || return 1
 	for i in $(seq 2 "$1"); do join "n$i" "10.9.0.$i" && start "n$i" || return 1; done
 }
+address() { # NODE: its IPv4 address in the overlay, as soon as it answers
+	until_ok 10 ginnel "$1" routes || return 1
+	ginnel "$1" --json status | jq -r '.address | split("/")[0]'
+}
 join() { # NODE ADDRESS
 	(umask 077 && ginnel n1 token create >"$LAB/$1/token") || return 1
 	ginnel "$1" join --token-file "$LAB/$1/token" --name "$1" --advertise "$2" 10.9.0.1

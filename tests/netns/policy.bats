@@ -11,7 +11,6 @@ teardown() {
 	[ -z "${BATS_ERROR_STATUS:-}" ] || [ "$BATS_ERROR_STATUS" = 0 ] || tail -n 30 "$LAB"/n*/log
 	lab_down
 }
-address() { ginnel "$1" --json status | jq -r '.address | split("/")[0]'; }
 address6() { ginnel "$1" --json status | jq -r '.address6 | split("/")[0]'; }
 dropped() { ginnel "$1" --json status | jq --arg r "$2" '.drops[$r] // 0'; }
 reaches_manager() { [ "$(ginnel "$1" --json status | jq .manager.reachable)" = true ]; }
