@@ -93,16 +93,16 @@ int registry_create(int dir, const struct registry_cluster *c)
 
 /* -- entries --------------------------------------------------------------------------------- */
 
-/* Where name is, or where it would go. */
-static unsigned entry_at(const struct registry *r, const char *name, bool *there)
+unsigned registry_search(const struct registry *r, unsigned n, registry_key_fn *key_at,
+                         const char *key, bool *there)
 {
-	unsigned low = 0, high = r->n, mid;
+	unsigned low = 0, high = n, mid;
 	int order;
 
 	*there = false;
 	while (low < high) {
 		mid = low + (high - low) / 2;
-		order = strcmp(r->entries[mid].name, name);
+		order = strcmp(key_at(r, mid), key);
 		if (order == 0) {
 			*there = true;
 			return mid;
@@ -113,6 +113,16 @@ static unsigned entry_at(const struct registry *r, const char *name, bool *there
 			high = mid;
 	}
 	return low;
+}
+
+static const char *entry_key(const struct registry *r, unsigned i)
+{
+	return r->entries[i].name;
+}
+
+static unsigned entry_at(const struct registry *r, const char *name, bool *there)
+{
+	return registry_search(r, r->n, entry_key, name, there);
 }
 
 struct entry *registry_entry(const struct registry *r, const char *name)

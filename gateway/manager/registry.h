@@ -75,6 +75,10 @@ int registry_create(int dir, const struct registry_cluster *c);
  * -EPROTO made by a newer ginnel.
  */
 int registry_open(struct registry **out, int dir);
+/* Removes what a rewrite that was cut short left beside a registry that is not open: the next open
+ * would put it in that one's place. For who puts another registry there. -errno.
+ */
+int registry_forget_rewrite(int dir);
 void registry_close(struct registry *r); /* takes NULL; writes what registry_node_seen was told */
 
 const struct registry_cluster *registry_cluster(const struct registry *r);

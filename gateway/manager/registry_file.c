@@ -274,15 +274,29 @@ static int settle_file(struct registry_file *f)
 	                         "PRAGMA synchronous = FULL; PRAGMA journal_size_limit = 4194304");
 }
 
+static int remove_part(int dir)
+{
+	int err = remove_file(dir, FILE_PART);
+
+	return err ? err : remove_file(dir, FILE_PART FILE_JOURNAL);
+}
+
+int registry_forget_rewrite(int dir)
+{
+	int err = remove_part(dir);
+
+	if (!err)
+		err = remove_file(dir, FILE_NEW);
+	return err ? err : sync_dir(dir);
+}
+
 /* Finishes what a crash cut short: see the head of this file. */
 static int finish_swap(int dir)
 {
 	struct stat st;
 	int err;
 
-	err = remove_file(dir, FILE_PART);
-	if (!err)
-		err = remove_file(dir, FILE_PART FILE_JOURNAL);
+	err = remove_part(dir);
 	if (err)
 		return err;
 	if (fstatat(dir, FILE_NEW, &st, AT_SYMLINK_NOFOLLOW) < 0)
@@ -427,8 +441,7 @@ int registry_file_make(int dir, const char *schema, int (*fill)(sqlite3 *db, con
 	if (!err && renameat2(dir, FILE_PART, dir, REGISTRY_FILE, RENAME_NOREPLACE) < 0)
 		err = -errno;
 	if (err) {
-		remove_file(dir, FILE_PART);
-		remove_file(dir, FILE_PART FILE_JOURNAL);
+		remove_part(dir);
 		return err;
 	}
 	return sync_dir(dir);

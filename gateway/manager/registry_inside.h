@@ -43,6 +43,10 @@ struct registry {
 	void *on_change_arg;
 };
 
+typedef const char *registry_key_fn(const struct registry *r, unsigned i);
+/* Where key is among n in order of key_at, or where it would go. */
+unsigned registry_search(const struct registry *r, unsigned n, registry_key_fn *key_at,
+                         const char *key, bool *there);
 /* NULL if there is none. */
 struct entry *registry_entry(const struct registry *r, const char *name);
 void registry_fill_prefixes(const struct registry *r, unsigned slot, struct registry_node *n);

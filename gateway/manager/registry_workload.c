@@ -20,26 +20,14 @@
 
 /* -- held workloads ---------------------------------------------------------------------------- */
 
-/* Where id is, or where it would go. */
+static const char *held_key(const struct registry *r, unsigned i)
+{
+	return r->workloads[i]->w->id;
+}
+
 static unsigned held_at(const struct registry *r, const char *id, bool *there)
 {
-	unsigned low = 0, high = r->nworkloads, mid;
-	int order;
-
-	*there = false;
-	while (low < high) {
-		mid = low + (high - low) / 2;
-		order = strcmp(r->workloads[mid]->w->id, id);
-		if (order == 0) {
-			*there = true;
-			return mid;
-		}
-		if (order < 0)
-			low = mid + 1;
-		else
-			high = mid;
-	}
-	return low;
+	return registry_search(r, r->nworkloads, held_key, id, there);
 }
 
 static struct held *held_find(const struct registry *r, const char *id)

@@ -449,19 +449,6 @@ static int place(struct restore *r, enum statedir_part to, const char *name, con
 	return statedir_own(&r->dir, to, name);
 }
 
-/* What a registry that was being rewritten left: the next start would put it in the place of ours. */
-static int clear_rewrite(struct restore *r)
-{
-	static const char *const left[] = {REGISTRY_FILE ".new", REGISTRY_FILE ".part",
-	                                   REGISTRY_FILE ".part-journal"};
-	int dir = r->dir.part[STATEDIR_MANAGER].fd;
-
-	for (size_t i = 0; i < sizeof(left) / sizeof(*left); i++)
-		if (unlinkat(dir, left[i], 0) && errno != ENOENT)
-			return -errno;
-	return fsync(dir) ? -errno : 0;
-}
-
 static int change(struct restore *r)
 {
 	int err = 0;
@@ -477,8 +464,8 @@ static int change(struct restore *r)
 	r->ledger = NULL;
 	if (!err)
 		err = place(r, STATEDIR_CA, LEDGER_FILE, LEDGER_FILE "-wal", LEDGER_FILE "-shm");
-	if (!err)
-		err = clear_rewrite(r);
+	if (!err) /* else the next start would put it in the place of ours */
+		err = registry_forget_rewrite(r->dir.part[STATEDIR_MANAGER].fd);
 	if (!err)
 		err = place(r, STATEDIR_MANAGER, REGISTRY_FILE, REGISTRY_FILE "-wal",
 		            REGISTRY_FILE "-shm");

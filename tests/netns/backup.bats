@@ -12,15 +12,8 @@ load lab
 setup() { lab_up 3; }
 teardown() { lab_down; }
 
-node() { # NODE NAME FILTER: what node list on NODE says of NAME
-	ginnel "$1" --json node list | jq -e --arg n "$2" ".[] | select(.name == \$n) | $3"
-}
-list_number() { ginnel "$1" --json status | jq .list.number; }
 list_above() { # NODE NUMBER
 	[ "$(list_number "$1")" -gt "$2" ]
-}
-peer_is() { # NODE PEER STATE
-	[ "$(ginnel "$1" --json peers | jq --arg p "$2" --arg s "$3" '.[] | select(.name == $p) | .state == $s')" = true ]
 }
 secret() { # FILE
 	(umask 077 && echo 'correct horse battery staple' >"$1")

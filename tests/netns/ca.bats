@@ -10,12 +10,6 @@ load lab
 setup() { lab_up 3; }
 teardown() { lab_down; }
 
-node() { # NODE NAME FILTER
-	ginnel "$1" --json node list | jq -e --arg n "$2" ".[] | select(.name == \$n) | $3"
-}
-peer_is() { # NODE PEER STATE
-	[ "$(ginnel "$1" --json peers | jq --arg p "$2" --arg s "$3" '.[] | select(.name == $p) | .state == $s')" = true ]
-}
 # As it is done where the root's key lies: $LAB/root.key, $LAB/root.pem.
 root_leaves() { # NODE
 	cp "$LAB/$1/state/ca/ca.key" "$LAB/root.key"

@@ -11,13 +11,6 @@ load lab
 setup() { lab_up 4; }
 teardown() { lab_down; }
 
-list_number() { ginnel "$1" --json status | jq .list.number; }
-same_list() { # NODE NUMBER
-	[ "$(list_number "$1")" = "$2" ]
-}
-peer_is() { # NODE PEER STATE
-	[ "$(ginnel "$1" --json peers | jq --arg p "$2" --arg s "$3" '.[] | select(.name == $p) | .state == $s')" = true ]
-}
 # The whole host at once: nobody of it says goodbye.
 burn() { # NODE
 	local p

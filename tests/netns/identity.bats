@@ -96,9 +96,6 @@ reason() { # NODE TEXT
 
 # -- nodes as operators see and change them -----------------------------------------------------------
 
-node() { # NODE NAME JQ-CONDITION: of the list on a manager
-	ginnel "$1" --json node list | jq -e --arg n "$2" ".[] | select(.name == \$n) | $3" >/dev/null
-}
 labels_seen() { # NODE PEER JSON: what the node knows of its peer
 	ginnel "$1" --json peers | jq -e --arg p "$2" --argjson l "$3" '.[] | select(.name == $p) | .labels == $l'
 }
@@ -240,13 +237,6 @@ refused() { complains "$1" "$2" "$stderr"; } # STATUS TEXT
 
 # -- revocation ---------------------------------------------------------------------------------------
 
-list_number() { ginnel "$1" --json status | jq .list.number; }
-same_list() { # NODE NUMBER
-	[ "$(list_number "$1")" = "$2" ]
-}
-peer_is() { # NODE PEER STATE
-	ginnel "$1" --json peers | jq -e --arg p "$2" --arg s "$3" '.[] | select(.name == $p) | .state == $s'
-}
 
 @test "node revoke cuts live sessions everywhere within 2 s, and refuses new ones" {
 	cluster 3

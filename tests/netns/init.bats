@@ -26,12 +26,7 @@ ginnel_at() { # FOLDER ARGUMENT...: n1 with another state folder
 }
 
 refused() { complains "$1" "$2" "${stderr:-$output}"; } # STATUS TEXT
-tree_of() { # FOLDER: names, owners, modes and contents
-	(cd "$1" && find . -printf '%p %U %m\n' | sort && find . -type f -print0 | sort -z | xargs -0 -r sha256sum)
-}
 
-enrolled() { [ -e "$LAB/$1/state/node.json" ]; }
-not_enrolled() { [ ! -e "$LAB/$1/state/node.json" ]; }
 
 @test "init makes a cluster whose parts belong to one process each" {
 	run --separate-stderr ginnel n1 --json init --cluster test --name n1

@@ -54,12 +54,7 @@ enrol() { # NODE FILE NAME [ARGUMENT...]
 }
 
 refused() { complains "$1" "$2" "$stderr"; } # STATUS TEXT
-tree_of() { # FOLDER: names, owners, modes and contents
-	(cd "$1" && find . -printf '%p %U %m\n' | sort && find . -type f -print0 | sort -z | xargs -0 -r sha256sum)
-}
 
-enrolled() { [ -e "$LAB/$1/state/node.json" ]; }
-not_enrolled() { [ ! -e "$LAB/$1/state/node.json" ]; }
 
 # -- token ----------------------------------------------------------------------------------------
 

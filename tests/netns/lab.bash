@@ -67,6 +67,15 @@ on() { # NODE COMMAND...
 	shift
 	ip netns exec "$LAB_P$node" "$@"
 }
+# jq 1.6 -e finds nothing wrong with no input at all: a daemon that does not answer would pass.
+jq() {
+	local out status=0
+	out=$(command jq "$@") || status=$?
+	[ -z "$out" ] || printf '%s\n' "$out"
+	[ "$status" != 0 ] || [ "$1" != -e ] || [ -n "$out" ] || status=4
+	return "$status"
+}
+
 in_wire() { on wire "$@"; }
 
 ginnel() { # NODE ARGUMENT...
@@ -135,6 +144,22 @@ gone() { until_ok "$2" sh -c "! kill -0 $1 || grep -q '^State:.Z' /proc/$1/statu
 
 status_is() { # NODE STATE
 	[ "$(ginnel "$1" --json status 2>/dev/null | jq -r .state)" = "$2" ]
+}
+peer_is() { # NODE PEER STATE
+	[ "$(ginnel "$1" --json peers | jq --arg p "$2" --arg s "$3" '.[] | select(.name == $p) | .state == $s')" = true ]
+}
+node() { # NODE NAME FILTER: what node list on NODE says of NAME
+	ginnel "$1" --json node list | jq -e --arg n "$2" ".[] | select(.name == \$n) | $3" >/dev/null
+}
+list_number() { ginnel "$1" --json status | jq .list.number; }
+same_list() { # NODE NUMBER
+	[ "$(list_number "$1")" = "$2" ]
+}
+reaches_manager() { [ "$(ginnel "$1" --json status | jq .manager.reachable)" = true ]; }
+enrolled() { [ -e "$LAB/$1/state/node.json" ]; }
+not_enrolled() { [ ! -e "$LAB/$1/state/node.json" ]; }
+tree_of() { # FOLDER: names, owners, modes and contents
+	(cd "$1" && find . -printf '%p %U %m\n' | sort && find . -type f -print0 | sort -z | xargs -0 -r sha256sum)
 }
 peers_up() { # NODE COUNT
 	[ "$(ginnel "$1" --json peers 2>/dev/null | jq '[.[] | select(.state == "up")] | length')" = "$2" ]

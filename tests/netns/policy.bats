@@ -13,7 +13,6 @@ teardown() {
 }
 address6() { ginnel "$1" --json status | jq -r '.address6 | split("/")[0]'; }
 dropped() { ginnel "$1" --json status | jq --arg r "$2" '.drops[$r] // 0'; }
-reaches_manager() { [ "$(ginnel "$1" --json status | jq .manager.reachable)" = true ]; }
 pings() { on "$1" ping -c 1 -W 1 "$2"; }
 
 @test "a refused packet is counted by name, its sender is told, and a change ends what flows" {

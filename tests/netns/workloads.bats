@@ -25,7 +25,6 @@ lacks() { [ "$(ginnel "$1" --json workloads | jq --arg i "$2" 'all(.id != $i)')"
 holds() { [ "$(ginnel "$1" --json workloads | jq length)" = "$2" ]; }
 prefix() { ginnel "$1" --json status | jq -r '.prefixes[0] | split(".")[0:3] | join(".")'; }
 version_is() { [ "$(ginnel "$1" --json status | jq .policy_version)" = "$2" ]; }
-reaches_manager() { [ "$(ginnel "$1" --json status | jq .manager.reachable)" = true ]; }
 policy() { # VERSION-COMMENT [MORE]
 	printf 'version: 1\n# %s\ndefault: allow\n%b' "$1" "${2:-}" >"$LAB/policy"
 }
