@@ -112,9 +112,15 @@ fail:
 	return err;
 }
 
+uint64_t control_policy_version(const struct control *c)
+{
+	return engine_snapshot(c->engine)->policy_version;
+}
+
 static void on_members(evutil_socket_t fd, short what, void *arg)
 {
 	struct control *c = arg;
+	bool other_policy = control_policy_version(c) != c->edict.version;
 	struct member *m, *tmp;
 	struct snapshot *s;
 	int err = build_snapshot(c, &s);
@@ -135,9 +141,8 @@ static void on_members(evutil_socket_t fd, short what, void *arg)
 	err = c->watch.members_dirty ? watch_save(&c->watch, AT_FDCWD) : 0;
 	if (err)
 		log_error("last state not saved", "reason", strerrordesc_np(-err), NULL);
-	if (c->edict.published != c->edict.version)
+	if (other_policy)
 		own_retry(c); /* the manager judges by another one, too */
-	c->edict.published = c->edict.version;
 	edict_kick(c);
 	own_kick(c);
 }

@@ -295,23 +295,26 @@ static void on_told(void *arg, int status, const char *body, size_t len)
 static void tell(struct control *c)
 {
 	struct edict *d = &c->edict;
+	uint64_t version = control_policy_version(c);
 	char body[48];
 
-	snprintf(body, sizeof(body), "{\"policy\":%llu}", (unsigned long long)d->published);
+	snprintf(body, sizeof(body), "{\"policy\":%llu}", (unsigned long long)version);
 	if (!uplink_ask(&d->telling, c->uplink, "POST", "/v1/confirm", body, on_told, c))
-		d->confirmed = d->published;
+		d->confirmed = version;
 }
 
 void edict_kick(struct control *c)
 {
 	struct edict *d = &c->edict;
+	uint64_t version;
 	time_t since;
 
 	if (!c->uplink || !uplink_reachable(c->uplink, &since) || clock_now() < d->again)
 		return;
 	if (!d->question && edict_behind(c) && c->watch.policy.version != d->bad)
 		ask_part(c);
-	if (!d->telling && d->published && d->published != d->confirmed && !edict_behind(c))
+	version = control_policy_version(c);
+	if (!d->telling && version && version != d->confirmed && !edict_behind(c))
 		tell(c);
 }
 

@@ -25,8 +25,7 @@ struct edict {
 		*policy;    /* the text, read; not sealed: for policy_copy and policy_placement */
 	char why[512];      /* why the manager's is not taken; "" */
 	uint64_t bad;       /* the version that cannot be read */
-	uint64_t published; /* the version by which packets are judged */
-	uint64_t confirmed; /* and of which the manager was told, on this connection */
+	uint64_t confirmed; /* the version in force of which the manager was told, on this connection */
 	/* what is being fetched */
 	struct watch_policy coming;
 	char *part;

@@ -56,6 +56,8 @@ bool control_revoked(const struct control *c, const struct member *m);
  */
 int control_workloads_each(const struct control *c, int (*fn)(void *arg, const struct workload *w),
                            void *arg);
+/* The version by which packets are judged; 0: there is none. */
+uint64_t control_policy_version(const struct control *c);
 /* Members, workloads or the policy have changed: a new snapshot is built and published soon. */
 void control_members_changed(struct control *c);
 /* The same, now. */

@@ -310,6 +310,7 @@ json_t *status_json(struct control *c)
 {
 	const struct node *n = c->node;
 	const struct cert_info *own = &c->params->identity->info;
+	json_int_t policy = (json_int_t)control_policy_version(c);
 	json_t *o = json_object(), *reasons = json_array();
 
 	json_object_set_new(o, "cluster", json_string(n->cluster));
@@ -323,9 +324,7 @@ json_t *status_json(struct control *c)
 	json_object_set_new(o, "address6", address_json(n, 6));
 	json_object_set_new(o, "prefixes", prefixes_json(n->prefixes, n->nprefixes));
 	json_object_set_new(o, "mtu", json_integer(CONTROL_MTU));
-	json_object_set_new(o, "policy_version",
-	                    c->edict.published ? json_integer((json_int_t)c->edict.published)
-	                                       : json_null());
+	json_object_set_new(o, "policy_version", policy ? json_integer(policy) : json_null());
 	json_object_set_new(o, "manager", manager_json(c));
 	json_object_set_new(
 		o, "cert",

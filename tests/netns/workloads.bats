@@ -100,6 +100,11 @@ policy() { # VERSION-COMMENT [MORE]
 	# the same again is the same
 	ginnel n1 policy apply "$LAB/policy"
 	version_is n2 1
+	# nor is it another after a restart, though the manager has nothing new to say
+	stop n2
+	start n2
+	until_ok 10 version_is n2 1
+	until_ok 10 status_is n2 ready
 	# what has a fault changes nothing
 	printf 'version: 1\nrulez: []\n' >"$LAB/bad"
 	run ginnel n1 policy apply "$LAB/bad"
