@@ -222,6 +222,7 @@ join() { # NODE ADDRESS
 # -- markers: payloads that must never be seen on the wire ------------------------------------------------
 
 capture_start() {
+	: >"$LAB/sniff.err" # of an earlier one, which also said "listening"
 	ip netns exec "${LAB_P}wire" "$GINNEL_TOOLS/sniff" "$LAB_MARKER" >"$LAB/sniff.out" 2>"$LAB/sniff.err" 3>&- &
 	echo $! >"$LAB/sniff.pid"
 	until_ok 5 grep -q listening "$LAB/sniff.err"
