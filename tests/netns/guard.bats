@@ -60,11 +60,15 @@ masquerade() { # what Docker does for its bridge
 	on n1 nft add rule ip docker post ip saddr 172.17.0.0/16 oifname != d0 masquerade
 }
 guardctl() { on n1 "$GINNEL_TOOLS/guardctl" "$1" ginnel0 "$POOLS" "$OWN" v1 "$LAB/state"; }
+ups() { grep -c '^up' "$LAB/hold" 2>/dev/null || true; }
+ups_above() { [ "$(ups)" -gt "$1" ]; }
 hold() {
+	local before
+	before=$(ups)
 	ip netns exec "${LAB_P}n1" "$GINNEL_TOOLS/guardctl" hold ginnel0 "$POOLS" "$OWN" v1 \
 		"$LAB/state" >>"$LAB/hold" 2>&1 3>&- &
 	echo $! >"$LAB/hold.pid"
-	until_ok 10 grep -q '^up' "$LAB/hold"
+	until_ok 10 ups_above "${before:-0}" # an earlier one said so, too
 }
 release() { # the holder is gone, the plain tables stay
 	kill -KILL "$(cat "$LAB/hold.pid")"
