@@ -9,8 +9,14 @@
 #include <string.h>
 #include <unistd.h>
 
+#include "gateway/control/edict.h"
+#include "gateway/control/own.h"
+#include "gateway/control/revoked.h"
+#include "gateway/control/watch.h"
+#include "gateway/manager/registry.h"
 #include "gateway/privsep/folder.h"
 #include "gateway/privsep/isolate.h"
+#include "gateway/privsep/ledger.h"
 
 #define MARK    "init.unfinished"
 #define GUARDED "guarded.json" /* ginneld's */
@@ -18,26 +24,25 @@
 static const struct {
 	const char *name, *user;
 	uid_t uid;
-	const char *files[6]; /* each also with a suffix: a temporary, a journal */
+	const char *files[10]; /* each also with a suffix: a temporary, a journal */
 } parts[STATEDIR_PARTS] = {
 	[STATEDIR_ENGINE] = {"engine",
                              "ginnel",
                              ISOLATE_UID_ENGINE,
-                             {"node.key", "node.pem", "ca.pem", "state.json", "revoked.lists"}},
+                             {"node.key", "node.pem", "ca.pem", WATCH_STATE_FILE, WATCH_WORKLOADS,
+                              REVOKED_FILE, EDICT_FILE, OWN_FILE}},
 	[STATEDIR_MANAGER] = {"manager",
                               "ginnel-manager",
                               ISOLATE_UID_MANAGER,
-                              {"manager.key", "manager.pem", "ca.pem", "registry.db"}},
-	[STATEDIR_CA] = {"ca", "ginnel-ca", ISOLATE_UID_CA, {"ca.key", "ca.pem", "ledger.db"}},
+                              {"manager.key", "manager.pem", "ca.pem", REGISTRY_FILE}},
+	[STATEDIR_CA] = {"ca", "ginnel-ca", ISOLATE_UID_CA, {"ca.key", "ca.pem", LEDGER_FILE}},
 };
 
 /* -- removing --------------------------------------------------------------------------------- */
 
 /* "ca.key", ".ca.key.0123456789abcdef", "ledger.db-wal" */
-static bool is_piece(enum statedir_part part, const char *name)
+static bool is_piece(const char *const *f, const char *name)
 {
-	const char *const *f = parts[part].files;
-
 	name += *name == '.';
 	for (; *f; f++) {
 		size_t n = strlen(*f);
@@ -48,9 +53,9 @@ static bool is_piece(enum statedir_part part, const char *name)
 	return false;
 }
 
-static void part_clean(int state, enum statedir_part part)
+static void folder_clean(int state, const char *name, const char *const *files)
 {
-	int fd = openat(state, parts[part].name, O_RDONLY | O_DIRECTORY | O_NOFOLLOW | O_CLOEXEC);
+	int fd = openat(state, name, O_RDONLY | O_DIRECTORY | O_NOFOLLOW | O_CLOEXEC);
 	DIR *d = fd < 0 ? NULL : fdopendir(fd);
 	struct dirent *e;
 
@@ -60,7 +65,7 @@ static void part_clean(int state, enum statedir_part part)
 		return;
 	}
 	while ((e = readdir(d))) /* NOLINT(concurrency-mt-unsafe): the stream is ours alone */
-		if (is_piece(part, e->d_name))
+		if (is_piece(files, e->d_name))
 			unlinkat(fd, e->d_name, 0);
 	fsync(fd);
 	closedir(d);
@@ -68,12 +73,15 @@ static void part_clean(int state, enum statedir_part part)
 
 void statedir_undo(struct statedir *s)
 {
+	static const char *const own[] = {NODE_FILE, NULL};
+
 	/* First: it may stand though its folder's fsync failed, and would speak of keys that are gone. */
 	unlinkat(s->fd, NODE_FILE, 0);
 	fsync(s->fd);
 	for (int p = 0; p < STATEDIR_PARTS; p++)
-		part_clean(s->fd, (enum statedir_part)p);
-	unlinkat(s->fd, MARK, 0); /* last: as long as it is there, so may pieces be */
+		folder_clean(s->fd, parts[p].name, parts[p].files);
+	folder_clean(s->fd, ".", own); /* a temporary of it */
+	unlinkat(s->fd, MARK, 0);      /* last: as long as it is there, so may pieces be */
 	fsync(s->fd);
 }
 

@@ -198,12 +198,16 @@ refused() { complains "$1" "$2" "$stderr"; } # STATUS TEXT
 	n3=$(address n3)
 	until_ok 10 peers_up n1 2
 	until_ok 10 pings n1 "$n3"
+	printf 'version: 1\ndefault: allow\n' >"$LAB/policy"
+	ginnel n1 policy apply "$LAB/policy"
+	[ -e "$LAB/n3/state/engine/policy.json" ]
 	run --separate-stderr ginnel n3 leave
 	[ "$status" = 0 ]
 	[[ $output == *"this host was node n3 of cluster lab"* ]]
 	until_ok 2 peers_up n1 1
 	[ ! -e "$LAB/n3/state/node.json" ]
 	[ -z "$(find "$LAB/n3/state" -name '*.key')" ]
+	[ -z "$(find "$LAB/n3/state/engine" -type f)" ] # the next cluster is not judged by this one's policy
 	run on n3 nft list table inet ginnel
 	[ "$status" -ne 0 ]
 	run --separate-stderr ginnel n3 leave

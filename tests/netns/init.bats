@@ -144,6 +144,10 @@ refused() { complains "$1" "$2" "${stderr:-$output}"; } # STATUS TEXT
 }
 
 @test "init that was killed is taken over by the next one" {
+	mkdir -m 0700 "$LAB/n1/state"
+	(umask 077 && touch "$LAB/n1/state/init.unfinished" "$LAB/n1/state/.node.json.0123456789abcdef")
+	ginnel n1 init --name n1
+	[ -z "$(find "$LAB/n1/state" -name '.*.*' -o -name 'init.unfinished')" ]
 	cut=0
 	for i in $(seq 12); do
 		rm -rf "$LAB/n1/state"

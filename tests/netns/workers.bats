@@ -123,7 +123,7 @@ load_arrived() {
 
 @test "node revoke cuts every lane within 2 s" {
 	cluster 3
-	n2=$(ginnel n2 --json status | jq -r '.address | split("/")[0]')
+	n2=$(address n2)
 	until_ok 10 peers_up n3 2
 	until_ok 10 pings n3 "$n2"
 	under_load n3 "$n2" n2

@@ -18,7 +18,7 @@ teardown() { lab_down; }
 		for port in 4747 4748; do
 			on stranger sh -c "head -c 3000 /dev/urandom | timeout 2 socat -u - TCP:10.9.0.1:$port" 2>/dev/null || true
 		done
-		pings n2 "$(ginnel n1 --json status | jq -r '.address | split("/")[0]')" || lost=$((lost + 1))
+		pings n2 "$(address n1)" || lost=$((lost + 1))
 	done
 	[ "$lost" = 0 ]
 	run -0 ginnel n1 --json status

@@ -27,7 +27,7 @@ sizes_now() { # every process: rss fds
 @test "traffic for TRAFFIC_SECONDS (3600): memory and descriptors stay flat" {
 	cluster 3
 	until_ok 20 peers_up n1 2
-	n1=$(ginnel n1 --json status | jq -r '.address | split("/")[0]')
+	n1=$(address n1)
 	on n1 iperf3 -s >/dev/null 2>&1 3>&- &
 	until_ok 5 on n1 sh -c 'ss -ltn | grep -q :5201'
 	end=$((SECONDS + ${TRAFFIC_SECONDS:-3600})) first='' round=0

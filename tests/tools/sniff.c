@@ -19,7 +19,7 @@
 #include <unistd.h>
 
 #define BLOCK  (1 << 20)
-#define BLOCKS 64
+#define BLOCKS 128
 
 static volatile sig_atomic_t done;
 
