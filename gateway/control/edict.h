@@ -21,11 +21,10 @@ struct edict {
 	char applied_at[32], by[EDICT_BY_MAX + 1];
 	char *text;
 	size_t len;
-	struct policy
-		*policy;    /* the text, read; not sealed: for policy_copy and policy_placement */
-	char why[512];      /* why the manager's is not taken; "" */
-	uint64_t bad;       /* the version that cannot be read */
-	uint64_t confirmed; /* the version in force of which the manager was told, on this connection */
+	struct policy *policy; /* read, not sealed: for policy_copy and policy_placement */
+	char why[512];         /* why the manager's is not taken; "" */
+	uint64_t bad;          /* the version that cannot be read */
+	uint64_t confirmed;    /* the version that the manager was told of on this connection */
 	/* what is being fetched */
 	struct watch_policy coming;
 	char *part;
